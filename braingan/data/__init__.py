@@ -1,0 +1,1 @@
+"""Images on disk -> `ImageSet` -> `PreparedSet` -> `Split`. Knows nothing of generators."""

@@ -1,0 +1,219 @@
+"""A folder -> `ImageSet`: class folders, with a `metadata.csv` where there is one."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from braingan.data.decoding import SUFFIXES
+from braingan.data.records import ImageRecord, ImageSet
+from braingan.errors import DataError
+
+METADATA = "metadata.csv"
+CLUTTER = {"thumbs.db", "desktop.ini"}  # left by file managers, nobody's data
+
+
+@dataclass(frozen=True)
+class BadFile:
+    """A file that cannot be used, and why."""
+
+    file: str
+    reason: str
+
+
+@dataclass
+class Findings:
+    """The bad files so far: kept where the user asked to go on without them, raised where not."""
+
+    skip_bad: bool
+    bad: list[BadFile] = field(default_factory=list)
+
+    def add(self, file: str, reason: str) -> None:
+        """Note a bad file."""
+        self.bad.append(BadFile(file, reason))
+
+    def refuse(self, data: Path) -> None:
+        """Raise a `DataError` in one line, unless bad files are to be skipped."""
+        if self.bad and not self.skip_bad:
+            first, others = self.bad[0], len(self.bad) - 1
+            names = ", ".join(bad.file for bad in self.bad[1:4]) + (", ..." if others > 3 else "")
+            more = f" (and {others} more bad: {names})" if others else ""
+            raise DataError(f"{data}: {first.file}: {first.reason}{more}; --skip-bad goes on without bad files")
+
+
+@dataclass(frozen=True)
+class _Row:
+    file: str
+    label: str
+    patient: str
+    mask: str
+
+
+def read_folder(data: Path, findings: Findings) -> ImageSet:
+    """Read the structure of a data folder; no image is decoded yet.
+
+    Args:
+        data: a folder with a subfolder for each class, or with a `metadata.csv` (columns `file_name`,
+            and optionally `label`, `patient`, `mask`), or both.
+        findings: receives the files that cannot be used.
+
+    Returns:
+        The images in the order of their names; classes in alphabetical order.
+
+    Raises:
+        DataError: the folder's structure cannot be used, or a file of it (unless `findings.skip_bad`).
+    """
+    data = Path(data)
+    if not data.is_dir():
+        raise DataError(f"{data} is not a folder; give a folder that holds a subfolder of images for each class")
+    rows = list(_metadata_rows(data, findings) if (data / METADATA).exists() else _folder_rows(data, findings))
+    findings.refuse(data)
+    classes = sorted({row.label for row in rows})
+    _check_classes(data, classes)
+    has_patients = _has_patients(data, rows)
+    labels = {name: label for label, name in enumerate(classes)}
+    records = [
+        ImageRecord(
+            path=data / row.file,
+            file=row.file,
+            label=labels[row.label],
+            group=row.patient if has_patients else row.file,
+            mask=data / row.mask if row.mask else None,
+        )
+        for row in sorted(rows, key=lambda row: row.file)
+    ]
+    return ImageSet(records, classes, has_patients=has_patients)
+
+
+def _folder_rows(data: Path, findings: Findings) -> Iterator[_Row]:
+    folders = [entry for entry in sorted(data.iterdir()) if entry.is_dir() and not entry.name.startswith(".")]
+    if not folders:
+        raise DataError(f"{data} holds no class folders; it needs a subfolder of images for each class")
+    _refuse_parts(data, folders)
+    for folder in folders:
+        found = 0
+        for file in _files_below(folder):
+            name = file.relative_to(data).as_posix()
+            if file.suffix.lower() in SUFFIXES:
+                found += 1
+                yield _Row(name, folder.name, "", "")
+            else:
+                findings.add(name, f"is no image ({', '.join(SUFFIXES)} are read)")
+        if not found:
+            raise DataError(f"{data}: class folder {folder.name!r} holds no images; remove it or fill it")
+
+
+def _refuse_parts(data: Path, folders: list[Path]) -> None:
+    """Training/ and Testing/ read as classes would be the worst mistake of all."""
+    parts = [folder.name for folder in folders if folder.name.lower().startswith(("train", "test", "val"))]
+    nested = [folder for folder in folders if any(entry.is_dir() for entry in folder.iterdir())]
+    if parts and len(nested) == len(folders):
+        train = next((name for name in parts if name.lower().startswith("train")), parts[0])
+        test = next((name for name in parts if name.lower().startswith("test")), None)
+        example = f"{data / train}" + (f" with --test {data / test}" if test else "")
+        raise DataError(f"{data} holds the parts {', '.join(parts)} and no classes; give {example}")
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith(".") or entry.name.lower() in CLUTTER:
+            continue
+        if entry.is_dir():
+            yield from _files_below(entry)
+        else:
+            yield entry
+
+
+def _metadata_rows(data: Path, findings: Findings) -> Iterator[_Row]:
+    seen: set[str] = set()
+    masks: set[str] = set()
+    rows: list[_Row] = []
+    for number, entry in enumerate(_read_csv(data / METADATA), start=2):
+        row = _parse(entry, number, data, findings)
+        if row is None:
+            continue
+        if row.file in seen:
+            raise DataError(f"{data / METADATA}, line {number}: {row.file} has a row already")
+        seen.add(row.file)
+        masks.add(row.mask)
+        rows.append(row)
+    listed = {row.label for row in rows}
+    for row in rows:
+        folder = PurePosixPath(row.file).parts[0]
+        if folder in listed and folder != row.label:
+            raise DataError(f"{data}: {row.file} lies in class folder {folder!r} but {METADATA} says {row.label!r}")
+        yield row
+    bad = {entry.file for entry in findings.bad}
+    for name in _images_without_row(data, masks):
+        if name not in seen and name not in bad:
+            findings.add(name, f"has no row in {METADATA}")
+
+
+def _images_without_row(data: Path, masks: set[str]) -> Iterator[str]:
+    mask_folders = {str(PurePosixPath(mask).parent) for mask in masks if mask}
+    for file in _files_below(data):
+        path = file.relative_to(data)
+        if file.suffix.lower() in SUFFIXES and path.parent.as_posix() not in mask_folders:
+            yield path.as_posix()
+
+
+def _read_csv(path: Path) -> Iterator[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            if "file_name" not in (reader.fieldnames or ()):
+                raise DataError(f"{path} has no column file_name; its columns are {', '.join(reader.fieldnames or ())}")
+            yield from reader
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as CSV in UTF-8: {error}") from error
+
+
+def _parse(entry: dict[str, str], number: int, data: Path, findings: Findings) -> _Row | None:
+    name = (entry.get("file_name") or "").strip()
+    mask = (entry.get("mask") or "").strip()
+    if not name:
+        raise DataError(f"{data / METADATA}, line {number}: file_name is empty")
+    for path in filter(None, (name, mask)):
+        if _leaves(path):
+            findings.add(path, f"leaves the folder ({METADATA}, line {number})")
+            return None
+        if not (data / path).is_file():
+            findings.add(path, f"does not exist but {METADATA}, line {number} names it")
+            return None
+    if Path(name).suffix.lower() not in SUFFIXES:
+        findings.add(name, f"is no image ({', '.join(SUFFIXES)} are read)")
+        return None
+    parts = PurePosixPath(name).parts
+    label = (entry.get("label") or "").strip() or (parts[0] if len(parts) > 1 else "")
+    if not label:
+        raise DataError(f"{data / METADATA}, line {number}: {name} has no label and lies in no class folder")
+    normal = PurePosixPath(name).as_posix()
+    return _Row(normal, label, (entry.get("patient") or "").strip(), mask)
+
+
+def _leaves(name: str) -> bool:
+    path = PurePosixPath(name.replace("\\", "/"))
+    return path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or "\0" in name
+
+
+def _has_patients(data: Path, rows: list[_Row]) -> bool:
+    without = [row.file for row in rows if not row.patient]
+    if without and len(without) < len(rows):
+        raise DataError(f"{data / METADATA}: {without[0]} has no patient but others have; give each row one, or none")
+    return not without
+
+
+def _check_classes(data: Path, classes: list[str]) -> None:
+    if not classes:
+        raise DataError(f"{data} holds no images that can be used")
+    folded = Counter(name.casefold() for name in classes)
+    alike = [name for name in classes if folded[name.casefold()] > 1]
+    if alike:
+        raise DataError(f"{data}: classes {_join(alike)} differ only by case; give them one name or two")
+
+
+def _join(names: Iterable[str]) -> str:
+    return " and ".join(repr(name) for name in names)

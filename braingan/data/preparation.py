@@ -1,0 +1,164 @@
+"""`ImageSet` -> `PreparedSet`: every image decoded once, in parallel, and kept as one uint8 tensor."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from braingan.data.decoding import read_pixels
+from braingan.data.files import fingerprint, replacing, sha256_of
+from braingan.data.folders import BadFile, Findings, read_folder
+from braingan.data.preprocessing import Preprocessing
+from braingan.data.records import ImageRecord, ImageSet, ImageSpec
+from braingan.errors import DataError
+from braingan.progress import Progress
+
+log = logging.getLogger("braingan")
+
+
+@dataclass(frozen=True)
+class PreparedSet:
+    """Images ready for networks, with what they came from.
+
+    Attributes:
+        images: (N, channels, size, size) uint8.
+        source: the `ImageSet` of the same N images.
+        hashes: SHA-256 of each file's content.
+        preprocessing: how the images were made.
+        bad_files: what was left out because it could not be read.
+    """
+
+    images: Tensor
+    source: ImageSet
+    hashes: tuple[str, ...]
+    preprocessing: Preprocessing
+    bad_files: tuple[BadFile, ...] = ()
+
+    @property
+    def spec(self) -> ImageSpec:
+        """Size, channels and classes."""
+        return ImageSpec(self.preprocessing.size, self.preprocessing.channels, tuple(self.source.classes))
+
+    @property
+    def labels(self) -> Tensor:
+        """(N,) int64."""
+        return torch.tensor(self.source.targets, dtype=torch.int64)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def select(self, indices: Sequence[int]) -> PreparedSet:
+        """The images at `indices`, in that order."""
+        return PreparedSet(
+            self.images[list(indices)],
+            self.source.select(indices),
+            tuple(self.hashes[index] for index in indices),
+            self.preprocessing,
+            self.bad_files,
+        )
+
+
+def prepare_folder(data: Path, preprocessing: Preprocessing, cache: Path, *, skip_bad: bool = False) -> PreparedSet:
+    """Read, check, decode and prepare a data folder.
+
+    Args:
+        data: see `folders.read_folder`.
+        preprocessing: what to make of each image.
+        cache: a folder for the result, so that the next call does not decode again. It belongs inside
+            the user's output folder, as it holds patients' images.
+        skip_bad: go on without files that cannot be used (they are in `PreparedSet.bad_files`).
+
+    Raises:
+        DataError: something in the folder cannot be used.
+    """
+    findings = Findings(skip_bad)
+    source = read_folder(Path(data), findings)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        hashes = list(pool.map(sha256_of, [record.path for record in source.records]))
+    key = fingerprint(
+        [preprocessing.to_json(), [[r.file, r.group, sha] for r, sha in zip(source.records, hashes, strict=True)]]
+    )
+    stored = cache / f"{key[:32]}.safetensors"
+    loaded = _load(stored, len(source))
+    if loaded is None:
+        images, reasons = _decode(source, preprocessing)
+        _save(stored, images, reasons)
+    else:
+        images, reasons = loaded
+    for record, reason in zip(source.records, reasons, strict=True):
+        if reason:
+            findings.add(record.file, reason)
+    findings.refuse(Path(data))
+    good = [index for index, reason in enumerate(reasons) if not reason]
+    prepared = PreparedSet(images, source, tuple(hashes), preprocessing, tuple(findings.bad)).select(good)
+    _check_classes_left(data, prepared)
+    if findings.bad:
+        log.warning("went on without %d bad files, the first: %s", len(findings.bad), findings.bad[0].file)
+    return prepared
+
+
+def _check_classes_left(data: Path, prepared: PreparedSet) -> None:
+    present = set(prepared.source.targets)
+    empty = [name for label, name in enumerate(prepared.source.classes) if label not in present]
+    if empty:
+        raise DataError(f"{data}: class {empty[0]!r} has no image that can be read")
+
+
+def _decode(source: ImageSet, preprocessing: Preprocessing) -> tuple[Tensor, list[str]]:
+    """All images and, for each, why it could not be read (empty where it could)."""
+    volumes: dict[str, list[int]] = {}
+    for index, record in enumerate(source.records):
+        volumes.setdefault(record.group, []).append(index)
+    images = np.zeros((len(source), preprocessing.channels, preprocessing.size, preprocessing.size), np.uint8)
+    reasons = [""] * len(source)
+
+    def prepare_volume(indices: list[int]) -> int:
+        read: dict[int, np.ndarray] = {}
+        for index in indices:
+            try:
+                read[index] = read_pixels(source.records[index].path, preprocessing.channels)
+            except DataError as error:
+                reasons[index] = _reason(error, source.records[index])
+        if read:
+            images[list(read)] = preprocessing(list(read.values()))
+        return len(indices)
+
+    with Progress("decoding", len(source)) as progress, ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done in pool.map(prepare_volume, volumes.values()):
+            progress.advance(done)
+    return torch.from_numpy(images), reasons
+
+
+def _reason(error: DataError, record: ImageRecord) -> str:
+    """The message without the path, which the caller names in its own way."""
+    return str(error).removeprefix(f"{record.path}: ")
+
+
+def _save(stored: Path, images: Tensor, reasons: list[str]) -> None:
+    with replacing(stored) as beside:
+        save_file({"images": images}, beside, metadata={"reasons": json.dumps(reasons)})
+
+
+def _load(stored: Path, count: int) -> tuple[Tensor, list[str]] | None:
+    """What was cached, or None where there is nothing whole."""
+    if not stored.exists():
+        return None
+    try:
+        with safe_open(stored, framework="pt") as file:
+            images = file.get_tensor("images")
+            reasons = json.loads((file.metadata() or {})["reasons"])
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        log.warning("the cache %s is damaged (%s): decoding again", stored, error)
+        return None
+    return (images, reasons) if len(images) == len(reasons) == count else None

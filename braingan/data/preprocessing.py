@@ -1,0 +1,133 @@
+"""What MRI needs before a network sees it, as one small explicit object."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from braingan.errors import SettingsError
+
+Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; may reach beyond the image
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Crop to the head, normalise the intensity, resize. Recorded in every run and undone by nobody.
+
+    The unit is a volume: the slices of one patient together where the patient is known, else one image.
+    So a slice keeps its size and brightness relative to its neighbours.
+
+    Attributes:
+        size: height and width of the result in pixels.
+        channels: 1 for grey, 3 for colour.
+        crop: whether to crop to a square around the foreground.
+        margin: what the square adds around the foreground, as a share of its side.
+        percentiles: intensities that become 0 and 255: the lower of all pixels of the volume, the upper
+            of its foreground (so that the amount of black around the head does not matter).
+    """
+
+    size: int = 64
+    channels: int = 1
+    crop: bool = True
+    margin: float = 0.04
+    percentiles: tuple[float, float] = (1.0, 99.5)
+
+    def __post_init__(self) -> None:
+        if not 8 <= self.size <= 1024:
+            raise SettingsError(f"size {self.size} was asked; 8 to 1024 pixels work")
+        if self.channels not in {1, 3}:
+            raise SettingsError(f"{self.channels} channels were asked; images are prepared as grey (1) or colour (3)")
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON-able dictionary."""
+        return asdict(self) | {"percentiles": list(self.percentiles)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """From what `to_json` gave."""
+        return cls(**(value | {"percentiles": tuple(value["percentiles"])}))
+
+    def __call__(self, slices: Sequence[np.ndarray]) -> np.ndarray:
+        """Prepare the slices of one volume.
+
+        Args:
+            slices: each (height, width, channels), float32, finite; sizes may differ.
+
+        Returns:
+            (N, channels, size, size) uint8.
+        """
+        boxes = self._boxes(slices)
+        low, high = self._window(slices)
+        return np.stack([self._prepare(pixels, box, low, high) for pixels, box in zip(slices, boxes, strict=True)])
+
+    def _boxes(self, slices: Sequence[np.ndarray]) -> list[Box]:
+        """A square for each slice, one for all slices of a size."""
+        if not self.crop:
+            return [(0, 0, pixels.shape[1], pixels.shape[0]) for pixels in slices]
+        by_shape: dict[tuple[int, ...], list[Box]] = {}
+        for pixels in slices:
+            by_shape.setdefault(pixels.shape, []).append(foreground_box(pixels))
+        squares = {shape: square_around(_union(boxes), self.margin) for shape, boxes in by_shape.items()}
+        return [squares[pixels.shape] for pixels in slices]
+
+    def _window(self, slices: Sequence[np.ndarray]) -> tuple[float, float]:
+        pixels = np.concatenate([values.ravel() for values in slices])
+        foreground = np.concatenate([values[foreground_mask(values)].ravel() for values in slices])
+        low = float(np.percentile(pixels, self.percentiles[0]))
+        high = float(np.percentile(foreground if foreground.size else pixels, self.percentiles[1]))
+        return low, high
+
+    def _prepare(self, pixels: np.ndarray, box: Box, low: float, high: float) -> np.ndarray:
+        scaled = (pixels - low) / max(high - low, 1e-6) * 255.0
+        bands = [
+            Image.fromarray(np.clip(scaled[:, :, band], 0, 255))
+            .crop(box)
+            .resize((self.size, self.size), Image.Resampling.LANCZOS)
+            for band in range(pixels.shape[2])
+        ]
+        return np.clip(np.rint(np.stack([np.asarray(band) for band in bands])), 0, 255).astype(np.uint8)
+
+
+def foreground_mask(pixels: np.ndarray) -> np.ndarray:
+    """Where the head is.
+
+    Args:
+        pixels: (height, width, channels).
+
+    Returns:
+        (height, width) bool: brighter, after a little smoothing, than a tenth of the way from the
+        darkest pixels to the brightest. Everything, where that leaves next to nothing.
+    """
+    grey = ndimage.uniform_filter(pixels.mean(axis=2), size=3)
+    low, high = np.percentile(grey, (1.0, 99.0))
+    mask: np.ndarray = grey > low + 0.1 * (high - low)
+    return mask if mask.mean() > 0.02 else np.ones_like(mask)
+
+
+def foreground_box(pixels: np.ndarray) -> Box:
+    """The rectangle around the largest connected piece of the foreground: the head, and no burnt-in text."""
+    mask = foreground_mask(pixels)
+    labels, count = ndimage.label(mask)
+    if count > 1:
+        largest = int(np.argmax(np.bincount(labels.ravel())[1:])) + 1
+        mask = labels == largest
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def square_around(box: Box, margin: float) -> Box:
+    """The square with the same centre that holds the rectangle and a margin."""
+    left, top, right, bottom = box
+    side = round(max(right - left, bottom - top) * (1 + 2 * margin))
+    left, top = (left + right - side) // 2, (top + bottom - side) // 2
+    return left, top, left + side, top + side
+
+
+def _union(boxes: Sequence[Box]) -> Box:
+    lefts, tops, rights, bottoms = zip(*boxes, strict=True)
+    return min(lefts), min(tops), max(rights), max(bottoms)

@@ -1,0 +1,214 @@
+"""Train, validation and test by patient. The split comes first; everything else sees its own part."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold
+
+from braingan.data.files import fingerprint, read_json, write_json
+from braingan.data.preparation import PreparedSet
+from braingan.errors import SplitError
+
+log = logging.getLogger("braingan")
+
+PARTS = ("train", "val", "test")
+FOLDS = 5  # a fifth of the patients for test, a fifth for validation
+TRIES = 50  # shuffles tried before a split is called impossible
+
+GroupedBy = Literal["patient", "file"]
+
+
+@dataclass(frozen=True)
+class SplitFile:
+    """One image as a split names it: by name and by content."""
+
+    file: str
+    sha256: str
+    label: str
+    group: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which images are for what. No group stands in two parts.
+
+    Attributes:
+        train: what generators and classifiers learn from.
+        val: for choices (a checkpoint, a ratio); never learned from and never scored on.
+        test: what scores come from.
+        grouped_by: "patient", or "file" where no patients are known.
+        seed: of the shuffle; None where the parts were given.
+    """
+
+    train: tuple[SplitFile, ...]
+    val: tuple[SplitFile, ...]
+    test: tuple[SplitFile, ...]
+    grouped_by: GroupedBy
+    seed: int | None = None
+
+    @property
+    def train_hash(self) -> str:
+        """SHA-256 over the contents of the training images: what a generator learned from."""
+        return fingerprint(sorted(file.sha256 for file in self.train))
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON-able dictionary."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Split:
+        """From what `to_json` gave.
+
+        Raises:
+            SplitError: something is missing, or a group stands in two parts.
+        """
+        try:
+            parts = {part: tuple(SplitFile(**file) for file in value.get(part, ())) for part in PARTS}
+            split = cls(**parts, grouped_by=value["grouped_by"], seed=value.get("seed"))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise SplitError(f"this is no split file: {error}; it needs train, val, test and grouped_by") from error
+        split.refuse_shared_groups()
+        return split
+
+    def save(self, path: Path) -> None:
+        """Write as JSON."""
+        write_json(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: Path) -> Split:
+        """Read what `save` wrote.
+
+        Raises:
+            OutputError: the file cannot be read.
+            SplitError: it is no split.
+        """
+        return cls.from_json(read_json(path))
+
+    def refuse_shared_groups(self) -> None:
+        """Raise `SplitError` where a patient, or a file, stands in two parts."""
+        seen: dict[str, str] = {}
+        for part in PARTS:
+            for file in getattr(self, part):
+                other = seen.setdefault(file.group, part)
+                if other != part:
+                    raise SplitError(f"{self.grouped_by} {file.group!r} is in {other} and in {part}; it needs one side")
+
+
+def split_files(prepared: PreparedSet, indices: Iterable[int]) -> tuple[SplitFile, ...]:
+    """How a split names the images at `indices`."""
+    source = prepared.source
+    return tuple(
+        SplitFile(record.file, prepared.hashes[index], source.classes[record.label], record.group)
+        for index, record in ((index, source.records[index]) for index in indices)
+    )
+
+
+def grouping(prepared: PreparedSet) -> GroupedBy:
+    """What keeps together: patients where they are known, else each file is alone."""
+    return "patient" if prepared.source.has_patients else "file"
+
+
+def everything(prepared: PreparedSet) -> Split:
+    """All images for training, none held out."""
+    return Split(split_files(prepared, range(len(prepared))), (), (), grouping(prepared))
+
+
+def split_by_group(prepared: PreparedSet, *, seed: int = 0, parts: Sequence[str] = PARTS) -> Split:
+    """Split by group, stratified by class.
+
+    A fifth of the groups goes to each part but the first; the first gets the rest.
+
+    Args:
+        prepared: the images.
+        seed: of the shuffle.
+        parts: `("train", "val", "test")`, or `("train", "val")` where the test images lie elsewhere.
+
+    Raises:
+        SplitError: too few groups, or a class that cannot be had in every part.
+    """
+    labels = np.asarray(prepared.source.targets)
+    groups = np.asarray([record.group for record in prepared.source.records])
+    _check_sufficient(prepared, labels, groups, len(parts))
+    for attempt in range(TRIES):
+        folds = _folds(labels, groups, seed + 7919 * attempt)
+        held_out = {part: folds[number] for number, part in enumerate(parts[1:])}
+        taken = np.concatenate(list(held_out.values()))
+        held_out["train"] = np.setdiff1d(np.arange(len(labels)), taken)
+        if all(len(np.unique(labels[indices])) == len(prepared.source.classes) for indices in held_out.values()):
+            chosen = {part: split_files(prepared, held_out.get(part, ())) for part in PARTS}
+            return Split(**chosen, grouped_by=grouping(prepared), seed=seed)
+    raise SplitError(
+        f"no split of {len(set(groups))} {grouping(prepared)}s gives each of {len(parts)} parts every class; "
+        "it would take more of them, or parts of your own with --split"
+    )
+
+
+def _folds(labels: np.ndarray, groups: np.ndarray, seed: int) -> list[np.ndarray]:
+    splitter = StratifiedGroupKFold(n_splits=FOLDS, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about classes with few members: checked by the caller, on the result
+        return [held_out for _, held_out in splitter.split(labels, labels, groups)]
+
+
+def _check_sufficient(prepared: PreparedSet, labels: np.ndarray, groups: np.ndarray, parts: int) -> None:
+    kind = grouping(prepared)
+    if len(set(groups)) < FOLDS:
+        raise SplitError(f"{len(set(groups))} {kind}s were found; a split by {kind} needs at least {FOLDS}")
+    for label, name in enumerate(prepared.source.classes):
+        found = len(set(groups[labels == label]))
+        if found < parts:
+            raise SplitError(f"class {name!r} has {found} {kind}(s); {parts} parts need at least {parts}")
+    most = int(np.bincount(labels).max())
+    if most < FOLDS:
+        raise SplitError(f"the largest class has {most} images; a split needs at least {FOLDS}")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Where the parts of a split stand in a `PreparedSet`."""
+
+    train: list[int]
+    val: list[int]
+    test: list[int]
+    left_out: int
+
+
+def locate(split: Split, prepared: PreparedSet) -> Parts:
+    """Find a split's images among prepared ones, by name and content.
+
+    Raises:
+        SplitError: an image is missing, has another content, or another class or group.
+    """
+    at = {record.file: index for index, record in enumerate(prepared.source.records)}
+    bad = {file.file for file in prepared.bad_files}
+    found: dict[str, list[int]] = {
+        part: [_index(file, at, prepared) for file in getattr(split, part) if file.file not in bad] for part in PARTS
+    }
+    named = Counter(index for indices in found.values() for index in indices)
+    left_out = len(prepared) - len(named)
+    if left_out:
+        log.warning("the split leaves out %d of %d images", left_out, len(prepared))
+    return Parts(**found, left_out=left_out)
+
+
+def _index(file: SplitFile, at: dict[str, int], prepared: PreparedSet) -> int:
+    index = at.get(file.file)
+    if index is None:
+        raise SplitError(f"the split names {file.file}, which is not among the images; give the data it was made from")
+    record = prepared.source.records[index]
+    if prepared.hashes[index] != file.sha256:
+        raise SplitError(f"{file.file} has changed since the split was made (other content); make a new split")
+    label = prepared.source.classes[record.label]
+    if (label, record.group) != (file.label, file.group):
+        raise SplitError(
+            f"{file.file} is {label!r} of {record.group!r} here but {file.label!r} of {file.group!r} in the split"
+        )
+    return index

@@ -1,0 +1,48 @@
+"""Everything that braingan raises on purpose.
+
+::
+
+    BrainganError                 one line that says what was asked, what was found, what would work
+    ├── DataError                 the images or their metadata
+    ├── SplitError                a split that cannot be made, or does not fit the images
+    │   └── LeakageError          a generator that has seen held-out images
+    ├── SettingsError             options that cannot work, refused before training starts
+    ├── BackendError              a backend that is unknown, broken or declared twice
+    ├── OutputError               a folder that holds something else already, or nothing usable
+    └── TrainingDivergedError     a loss that is no longer a number
+
+The command line prints these as one line on stderr and exits with code 2; anything else keeps its
+traceback, because it is a defect of braingan or of a plugin.
+"""
+
+
+class BrainganError(Exception):
+    """Base of everything raised on purpose."""
+
+
+class DataError(BrainganError):
+    """The images or their metadata cannot be used as they are."""
+
+
+class SplitError(BrainganError):
+    """A split cannot be made, or does not fit the images."""
+
+
+class LeakageError(SplitError):
+    """A generator has learned from images that it is to be judged on."""
+
+
+class SettingsError(BrainganError):
+    """Options that cannot work, refused before training starts."""
+
+
+class BackendError(BrainganError):
+    """A backend that is unknown, broken, or declared by two distributions."""
+
+
+class OutputError(BrainganError):
+    """A folder holds something else already, or nothing that can be used."""
+
+
+class TrainingDivergedError(BrainganError):
+    """A loss is no longer a number; the last good checkpoint is kept."""

@@ -1,0 +1,67 @@
+"""Progress on stderr: a bar on a terminal, plain log lines otherwise."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from tqdm import tqdm
+
+log = logging.getLogger("braingan")
+SECONDS_BETWEEN_LINES = 15.0
+
+
+class Progress:
+    """A context manager that counts to `total`.
+
+    Args:
+        title: what is being done.
+        total: how many units there are.
+        unit: what one is called.
+    """
+
+    def __init__(self, title: str, total: int, unit: str = "images") -> None:
+        self.title, self.total, self.unit = title, total, unit
+        self.done = 0
+        self._started = self._last_line = time.monotonic()
+        self._bar = tqdm(total=total, desc=title, unit=f" {unit}", disable=None, leave=False, file=sys.stderr)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._bar.close()
+
+    def advance(self, count: int = 1, **figures: float) -> None:
+        """Count units as done and show some figures (losses, say) beside them."""
+        self.done += count
+        if not self._bar.disable:
+            if figures:
+                self._bar.set_postfix({name: f"{value:.3f}" for name, value in figures.items()}, refresh=False)
+            self._bar.update(count)
+        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            log.info("%s", self._line(figures))
+
+    def _line(self, figures: dict[str, float]) -> str:
+        rate = self.done / max(time.monotonic() - self._started, 1e-9)
+        left = readable_seconds((self.total - self.done) / max(rate, 1e-9))
+        shown = "".join(f", {name} {value:.3f}" for name, value in figures.items())
+        return f"{self.title}: {self.done}/{self.total} {self.unit}, {rate:.2f}/s, {left} left{shown}"
+
+
+def readable_seconds(seconds: float) -> str:
+    """A duration as a person says it.
+
+    >>> readable_seconds(42), readable_seconds(150), readable_seconds(7300)
+    ('42 s', '2 min 30 s', '2 h 2 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
