@@ -35,7 +35,7 @@ class Preprocessing:
     channels: int = 1
     crop: bool = True
     margin: float = 0.04
-    percentiles: tuple[float, float] = (1.0, 99.5)
+    percentiles: tuple[float, float] = (1.0, 99.0)
 
     def __post_init__(self) -> None:
         if not 8 <= self.size <= 1024:

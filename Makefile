@@ -1,0 +1,35 @@
+# The README's commands. `setup` makes .venv; every other target depends on it.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+DEMO ?= demo
+
+.PHONY: setup demo test test-all check docs
+
+setup: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+demo: setup
+	rm -rf $(DEMO)
+	$(BIN)/braingan phantom $(DEMO)/data --patients 20
+	$(BIN)/braingan augment $(DEMO)/data $(DEMO)/augmented --ratio 0.5 --size 32 --steps 200
+	$(BIN)/braingan benchmark $(DEMO)/data $(DEMO)/benchmark --size 32 --steps 200 --classifier-steps 150 --seeds 2
+
+test: setup
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python docs/build.py
+
+docs: setup
+	$(BIN)/python docs/build.py

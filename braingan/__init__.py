@@ -1,0 +1,74 @@
+"""Will synthetic images help MY classifier?
+
+Generators that learn from your training patients only, a drop-in dataset that mixes their images in,
+and a benchmark that says what they did to a classifier. Research software, not a medical device.
+
+Names are imported on first use, so that `import braingan` is quick and needs no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from braingan.api import augment, benchmark, phantom, sample, train
+    from braingan.augmentation.counts import synthetic_counts
+    from braingan.augmentation.mixing import AugmentedDataset
+    from braingan.augmentation.synthetic import SyntheticSet, load_synthetic
+    from braingan.benchmark.result import BenchmarkResult
+    from braingan.data.preprocessing import Preprocessing
+    from braingan.data.records import ImageRecord, ImageSet, ImageSpec
+    from braingan.data.split import Split
+    from braingan.errors import (
+        BackendError,
+        BrainganError,
+        DataError,
+        LeakageError,
+        OutputError,
+        SettingsError,
+        SplitError,
+        TrainingDivergedError,
+    )
+    from braingan.evaluation.scores import Scores
+    from braingan.generation.gan import GAN
+    from braingan.generation.protocol import Generator, GeneratorBackend, TrainingData, TrainingRun
+    from braingan.generation.registry import BackendInfo, create_backend, list_backends, register_backend
+    from braingan.generation.storage import load_generator
+
+_HOMES = {
+    "braingan.api": ("augment", "benchmark", "phantom", "sample", "train"),
+    "braingan.augmentation.counts": ("synthetic_counts",),
+    "braingan.augmentation.mixing": ("AugmentedDataset",),
+    "braingan.augmentation.synthetic": ("SyntheticSet", "load_synthetic"),
+    "braingan.benchmark.result": ("BenchmarkResult",),
+    "braingan.data.preprocessing": ("Preprocessing",),
+    "braingan.data.records": ("ImageRecord", "ImageSet", "ImageSpec"),
+    "braingan.data.split": ("Split",),
+    "braingan.errors": (
+        "BackendError", "BrainganError", "DataError", "LeakageError", "OutputError", "SettingsError", "SplitError",
+        "TrainingDivergedError",
+    ),
+    "braingan.evaluation.scores": ("Scores",),
+    "braingan.generation.gan": ("GAN",),
+    "braingan.generation.protocol": ("Generator", "GeneratorBackend", "TrainingData", "TrainingRun"),
+    "braingan.generation.registry": ("BackendInfo", "create_backend", "list_backends", "register_backend"),
+    "braingan.generation.storage": ("load_generator",),
+}  # fmt: skip
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [  # noqa: PLE0604, RUF022 - made from the table above, in its order
+    *_HOME_OF,
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'braingan' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOME_OF)

@@ -1,0 +1,282 @@
+"""The verbs: each is a command of `braingan`, and the command line is made from these signatures.
+
+Heavy modules are imported when a verb is called, so that `import braingan` and `braingan --help` are quick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from braingan.augmentation.mixing import AugmentedDataset
+    from braingan.augmentation.synthetic import SyntheticSet
+    from braingan.benchmark.result import BenchmarkResult
+    from braingan.data.phantom import PhantomSummary
+    from braingan.generation.protocol import Generator
+
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+ClassSampling = Literal["balanced", "natural"]
+
+
+def train(
+    data: Path,
+    run: Path,
+    *,
+    backend: str = "dcgan",
+    size: int = 64,
+    channels: int = 1,
+    steps: int = 1000,
+    batch_size: int = 64,
+    seed: int = 0,
+    device: DeviceName = "auto",
+    split: Path | None = None,
+    class_sampling: ClassSampling = "balanced",
+    hyperparameters: Mapping[str, Any] | None = None,
+    skip_bad: bool = False,
+) -> Generator:
+    """Train a generator on a folder of images.
+
+    Args:
+        data: folder with a subfolder of images for each class, or with a metadata.csv.
+        run: new folder for the generator: model.safetensors, config.json, split.json, stats.jsonl, samples.
+        backend: generator backend; `braingan backends` lists them.
+        size: height and width of the images in pixels.
+        channels: 1 for grey images, 3 for colour.
+        steps: updates of the generator.
+        batch_size: images in a step.
+        seed: of everything random in the training.
+        device: where to compute.
+        split: split file; only its training part is learned from. Without one, all images are.
+        class_sampling: show every class equally often, or as often as it occurs.
+        hyperparameters: of the backend, as NAME=VALUE; repeat for more.
+        skip_bad: go on without files that cannot be read.
+
+    Raises:
+        BrainganError: see `braingan.errors`; settings are refused before training starts.
+    """
+    from braingan.data.preparation import prepare_folder
+    from braingan.data.split import Split, everything, locate
+    from braingan.errors import OutputError
+    from braingan.generation.settings import TrainingSettings
+    from braingan.generation.storage import is_finished
+    from braingan.generation.train import check_settings, train_generator
+
+    run = Path(run)
+    if is_finished(run):
+        raise OutputError(f"{run} holds a trained generator already; give another folder")
+    settings = TrainingSettings(
+        backend=backend, hyperparameters=hyperparameters or {}, size=size, channels=channels, steps=steps,
+        batch_size=batch_size, seed=seed, class_sampling=class_sampling, device=device,
+    ).resolved()  # fmt: skip
+    prepared = prepare_folder(Path(data), settings.preprocessing, run / "cache", skip_bad=skip_bad)
+    check_settings(settings, prepared.spec)
+    parts = Split.load(Path(split)) if split else everything(prepared)
+    chosen = prepared.select(locate(parts, prepared).train)
+    return train_generator(chosen, parts, settings, run).generator
+
+
+def sample(
+    run: Path,
+    out: Path,
+    *,
+    count: int = 100,
+    class_name: str | None = None,
+    seed: int = 0,
+) -> SyntheticSet:
+    """Draw images from a trained generator.
+
+    Args:
+        run: folder that `train` made.
+        out: new or empty folder; images become OUT/<class>/<six-digit index>.png, listed in manifest.jsonl.
+        count: images of each class.
+        class_name: make this class only.
+        seed: of the series; image i of a class is the same whatever the count.
+
+    Raises:
+        BrainganError: see `braingan.errors`.
+    """
+    from braingan.augmentation.synthesis import write_synthetic
+    from braingan.augmentation.synthetic import load_synthetic
+    from braingan.data.files import replacing_folder
+    from braingan.errors import SettingsError
+    from braingan.generation.storage import load_run
+
+    if count < 1 or seed < 0:
+        raise SettingsError(f"count {count} and seed {seed} were asked; a count of 1 or more and a seed of 0 or more work")
+    stored = load_run(Path(run))
+    classes = stored.generator.spec.classes
+    if class_name is not None and class_name not in classes:
+        raise SettingsError(f"class {class_name!r} was asked; the generator makes {', '.join(map(repr, classes))}")
+    counts = {label: count for label, name in enumerate(classes) if class_name in {None, name}}
+    with replacing_folder(Path(out)) as beside:
+        write_synthetic(stored, counts, beside, seed=seed)
+    return load_synthetic(out)
+
+
+def augment(
+    data: Path,
+    out: Path,
+    *,
+    ratio: float | None = None,
+    balance: bool = False,
+    classes: Sequence[str] | None = None,
+    generator: Path | None = None,
+    backend: str = "dcgan",
+    size: int = 64,
+    channels: int = 1,
+    steps: int = 1000,
+    batch_size: int = 64,
+    seed: int = 0,
+    device: DeviceName = "auto",
+    split: Path | None = None,
+    class_sampling: ClassSampling = "balanced",
+    hyperparameters: Mapping[str, Any] | None = None,
+    skip_bad: bool = False,
+) -> AugmentedDataset:
+    """Train a generator on a folder of images and write synthetic images beside the real ones.
+
+    Args:
+        data: folder with a subfolder of images for each class, or with a metadata.csv.
+        out: folder for OUT/real, OUT/synthetic (both prepared alike), manifest.jsonl and OUT/generator.
+        ratio: synthetic images for each real one, within each class (0.5 unless --balance).
+        balance: fill every class up to the largest one instead.
+        classes: make images of these classes only; repeat for more.
+        generator: folder of a trained generator, instead of training one; size and channels are then its own.
+        backend: generator backend; `braingan backends` lists them.
+        size: height and width of the images in pixels.
+        channels: 1 for grey images, 3 for colour.
+        steps: updates of the generator.
+        batch_size: images in a step.
+        seed: of everything random, of the training and of the images.
+        device: where to compute.
+        split: split file; only its training part is learned from and written. Without one, all images are.
+        class_sampling: show every class equally often, or as often as it occurs.
+        hyperparameters: of the backend, as NAME=VALUE; repeat for more.
+        skip_bad: go on without files that cannot be read.
+
+    Raises:
+        BrainganError: see `braingan.errors`; settings are refused before training starts.
+    """
+    from braingan.augmentation.augment import augment_folder
+    from braingan.generation.settings import TrainingSettings
+
+    settings = TrainingSettings(
+        backend=backend, hyperparameters=hyperparameters or {}, size=size, channels=channels, steps=steps,
+        batch_size=batch_size, seed=seed, class_sampling=class_sampling, device=device,
+    )  # fmt: skip
+    return augment_folder(
+        Path(data),
+        Path(out),
+        settings,
+        ratio=ratio,
+        balance=balance,
+        classes=classes,
+        generator=Path(generator) if generator else None,
+        split_file=Path(split) if split else None,
+        skip_bad=skip_bad,
+    )
+
+
+def benchmark(
+    data: Path,
+    out: Path,
+    *,
+    backend: str = "dcgan",
+    model: str = "resnet10t",
+    size: int = 64,
+    channels: int = 1,
+    ratio: float = 1.0,
+    steps: int = 1000,
+    batch_size: int = 64,
+    classifier_steps: int = 300,
+    classifier_batch_size: int = 32,
+    seeds: int = 3,
+    split_seed: int = 0,
+    test: Path | None = None,
+    split: Path | None = None,
+    generator: Path | None = None,
+    weights: str | None = None,
+    pretrained: bool = False,
+    device: DeviceName = "auto",
+    class_sampling: ClassSampling = "balanced",
+    hyperparameters: Mapping[str, Any] | None = None,
+    skip_bad: bool = False,
+    config: Path | None = None,
+    without_images: bool = False,
+) -> BenchmarkResult:
+    """Ask whether synthetic images help a classifier: real against synthetic against both together.
+
+    The split comes first; generators and classifiers learn from the training part only, and test images are
+    always real. A stopped benchmark goes on in the same folder.
+
+    Args:
+        data: folder with a subfolder of images for each class, or with a metadata.csv.
+        out: folder for result.json, predictions.csv, table.md, report.html and all that they came from.
+        backend: generator backend; `braingan backends` lists them.
+        model: classifier: a timm name, or your own as package.module:function.
+        size: height and width of the images in pixels.
+        channels: 1 for grey images, 3 for colour.
+        ratio: synthetic images for each real training image, within each class.
+        steps: updates of the generator.
+        batch_size: images in a step of the generator.
+        classifier_steps: optimiser steps of each classifier, equal for all arms.
+        classifier_batch_size: images in a step of the classifier.
+        seeds: how often to repeat; each trains a new generator (unless one is given) and new classifiers.
+        split_seed: of the split by patient.
+        test: folder of test images; DATA is then split into training and validation only.
+        split: split file to use instead of a new split.
+        generator: folder of a trained generator, instead of training; refused if it has seen held-out images.
+        weights: safetensors file that classifiers start from.
+        pretrained: start classifiers from the weights that timm knows of (needs a network).
+        device: where to compute.
+        class_sampling: show the generator every class equally often, or as often as it occurs.
+        hyperparameters: of the backend, as NAME=VALUE; repeat for more.
+        skip_bad: go on without files that cannot be read.
+        config: result.json of another run: take its settings and its split. Other settings stay out then.
+        without_images: leave pictures out of the report.
+
+    Raises:
+        BrainganError: see `braingan.errors`; settings are refused before training starts.
+    """
+    from braingan.benchmark.repeat import settings_and_split
+    from braingan.benchmark.run import run_benchmark
+    from braingan.benchmark.settings import BenchmarkSettings
+    from braingan.report.write import write_reports
+
+    asked = BenchmarkSettings(
+        backend=backend, hyperparameters=hyperparameters or {}, size=size, channels=channels, steps=steps,
+        batch_size=batch_size, class_sampling=class_sampling, ratio=ratio, model=model, weights=weights,
+        pretrained=pretrained, classifier_steps=classifier_steps, classifier_batch_size=classifier_batch_size,
+        seeds=seeds, split_seed=split_seed, device=device, skip_bad=skip_bad,
+    )  # fmt: skip
+    settings, parts = settings_and_split(asked, config=config, split=split, test=test, generator=generator)
+    result = run_benchmark(
+        Path(data),
+        Path(out),
+        settings,
+        test=Path(test) if test else None,
+        split=parts,
+        generator=Path(generator) if generator else None,
+    )
+    write_reports(result, Path(out), without_images=without_images)
+    return result
+
+
+def phantom(out: Path, *, patients: int = 40, seed: int = 0, slices: int = 8, size: int = 128) -> PhantomSummary:
+    """Draw a phantom data set: procedural brain slices with and without tumour, of nobody.
+
+    Args:
+        out: new or empty folder; receives class folders, masks and metadata.csv.
+        patients: how many, 4 or more.
+        seed: a patient depends on the seed and its number only.
+        slices: of each patient.
+        size: height and width of the images in pixels.
+
+    Raises:
+        BrainganError: see `braingan.errors`.
+    """
+    from braingan.data.phantom import write_phantom
+
+    return write_phantom(Path(out), patients=patients, seed=seed, slices=slices, size=size)

@@ -1,0 +1,1 @@
+"""A trained generator -> synthetic images on disk -> one dataset with the real ones."""

@@ -1,0 +1,242 @@
+"""Real + synthetic -> one dataset that goes wherever the real one went."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset, Subset
+from torchvision.datasets.vision import StandardTransform
+from torchvision.transforms.functional import pil_to_tensor
+
+from braingan.augmentation.synthetic import SyntheticSet
+from braingan.errors import DataError
+
+Transform = Callable[[Any], Any] | None
+CONVERTIBLE = ("L", "RGB", "RGBA")
+LOOKED_AT = 5  # real images that are opened to learn their mode
+
+
+class AugmentedDataset(Dataset[tuple[Any, Any]]):
+    """The real images, untouched, followed by the synthetic ones, as if they had been there all along.
+
+    A drop-in for the dataset it wraps: `.targets`, `.classes`, `.class_to_idx` and a `.transform` that
+    can be assigned (timm's `create_loader` does). It can be pickled, and works with DataLoader workers
+    and samplers.
+
+    Args:
+        real: any map-style dataset of (image, label), such as torchvision's `ImageFolder`, a `Subset`
+            of one, or your own. Item i < len(real) is `real[i]`.
+        synthetic: what `load_synthetic` gives. Its images are converted to the real ones' mode, its
+            classes to the real ones' labels by name, and both pass through the real ones' transforms.
+        transform: for the synthetic images, instead of the real dataset's own.
+        target_transform: for the synthetic labels, instead of the real dataset's own.
+
+    Raises:
+        DataError: the classes do not match, or it cannot be told what the real images are.
+
+    Warns:
+        UserWarning: the two parts differ in resolution or preprocessing, which gives synthetic images
+            away; or the real dataset has no class names, so that labels were matched by order.
+    """
+
+    def __init__(
+        self,
+        real: Dataset[Any],
+        synthetic: SyntheticSet,
+        *,
+        transform: Transform = None,
+        target_transform: Transform = None,
+    ) -> None:
+        self.real = real
+        self.synthetic = synthetic
+        self._base = _base_of(real)
+        self._own = hasattr(self._base, "transform")
+        self._on_top: Transform = None
+        self._transform = transform if transform is not None else getattr(self._base, "transform", None)
+        own_target = getattr(self._base, "target_transform", None)
+        self._target_transform = target_transform if target_transform is not None else own_target
+        self._length = len(real)  # type: ignore[arg-type] - map-style datasets have a length
+        self._labels = self._match_classes()
+        self._mode, sizes = self._look_at_real(explicit=transform is not None)
+        self._warn_of_differences(sizes)
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names in label order."""
+        return list(self.class_to_idx)
+
+    @property
+    def class_to_idx(self) -> dict[str, int]:
+        """Class name -> label, as the real dataset has it."""
+        return self._class_to_idx
+
+    @property
+    def targets(self) -> list[Any]:
+        """All labels, before `target_transform`: first the real ones, then the synthetic ones."""
+        return [*_targets_of(self.real), *(self._labels[file.class_name] for file in self.synthetic.files)]
+
+    @property
+    def transform(self) -> Transform:
+        """What images pass through. Assigning it reaches both parts, and leaves your dataset object alone."""
+        return self._transform
+
+    @transform.setter
+    def transform(self, transform: Transform) -> None:
+        if self._own:
+            self.real, self._base = _with_transform(self.real, transform)
+        else:
+            self._on_top = transform
+        self._transform = transform
+
+    def __len__(self) -> int:
+        return self._length + len(self.synthetic)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        if index < 0:
+            index += len(self)
+        if not 0 <= index < len(self):
+            raise IndexError(f"index {index} is outside of {len(self)} images")
+        if index < self._length:
+            if self._on_top is None:
+                return self.real[index]  # type: ignore[no-any-return] - the user's own item, as it is
+            image, label = self.real[index]
+            return self._on_top(image), label
+        file = self.synthetic.files[index - self._length]
+        image = _convert(self.synthetic[index - self._length][0], self._mode)
+        label = self._labels[file.class_name]
+        return (
+            self._transform(image) if self._transform else image,
+            self._target_transform(label) if self._target_transform else label,
+        )
+
+    def _match_classes(self) -> dict[str, int]:
+        """Class name of the synthetic images -> label of the real ones."""
+        used = sorted({file.class_name for file in self.synthetic.files})
+        named = getattr(self._base, "class_to_idx", None)
+        if named is None and (classes := getattr(self._base, "classes", None)) is not None:
+            named = {name: label for label, name in enumerate(classes)}
+        if named is None:
+            named = self._match_by_order()
+        unknown = [name for name in used if name not in named]
+        if unknown:
+            raise DataError(
+                f"the synthetic images have class {unknown[0]!r}, the real ones have {', '.join(map(repr, named))}; "
+                "rename the classes of one part"
+            )
+        self._class_to_idx = dict(named)
+        return {name: named[name] for name in used}
+
+    def _match_by_order(self) -> dict[Any, int]:
+        labels = sorted({_plain(label) for label in _targets_of(self.real)})
+        names = self.synthetic.classes
+        if all(isinstance(label, str) for label in labels):
+            return {label: label for label in labels}
+        if not labels or min(labels) < 0 or max(labels) >= len(names):
+            raise DataError(
+                f"the real dataset has labels {labels[:8]} and no class names, the synthetic images have "
+                f"{', '.join(map(repr, names))}; set `real.classes` to the names in label order"
+            )
+        matched = ", ".join(f"{label} is {name!r}" for label, name in enumerate(names))
+        warnings.warn(
+            f"the real dataset has no class names: {matched} is assumed; set its `classes` to be sure", stacklevel=4
+        )
+        return {name: label for label, name in enumerate(names)}
+
+    def _look_at_real(self, *, explicit: bool) -> tuple[str, set[tuple[int, int]]]:
+        """The mode into which synthetic images are converted, and the sizes of some real ones."""
+        if not self._length:
+            raise DataError("the real dataset is empty; it needs at least one image")
+        raw = _with_transform(self.real, None)[0] if self._own else self.real
+        step = max(1, self._length // LOOKED_AT)
+        looked_at = [raw[index][0] for index in range(0, self._length, step)][:LOOKED_AT]
+        modes = {_mode_of(image) for image in looked_at}
+        if len(modes) == 1 and (mode := modes.pop()) is not None:
+            return mode, {_size_of(image) for image in looked_at}
+        if explicit and modes <= {None}:  # the given transform knows what to make of a picture
+            return CONVERTIBLE[0 if self.synthetic.preprocessing.channels == 1 else 1], set()
+        kinds = ", ".join(sorted({_describe(image) for image in looked_at}))
+        raise DataError(
+            f"the real images are {kinds}, into which synthetic PNGs cannot be converted without guessing; "
+            "give a dataset of PIL images in mode L or RGB with its own `transform`, or pass transform="
+        )
+
+    def _warn_of_differences(self, sizes: set[tuple[int, int]]) -> None:
+        preprocessing = self.synthetic.preprocessing
+        expected = (preprocessing.size, preprocessing.size)
+        if sizes and sizes != {expected}:
+            found = ", ".join(f"{width}x{height}" for width, height in sorted(sizes)[:3])
+            warnings.warn(
+                f"real images are {found} pixels, synthetic ones {expected[0]}x{expected[1]} and cropped and "
+                "normalised: a classifier can tell them apart by that alone. Use the real images that `braingan "
+                "augment` wrote under OUT/real, which are prepared in the same way",
+                stacklevel=3,
+            )
+
+
+def _base_of(dataset: Any) -> Any:
+    """The dataset below any `Subset`s."""
+    while isinstance(dataset, Subset):
+        dataset = dataset.dataset
+    return dataset
+
+
+def _with_transform(dataset: Any, transform: Transform) -> tuple[Any, Any]:
+    """A shallow copy (its files and labels are shared) with another transform, and the copy's base."""
+    twin = copy.copy(dataset)
+    if isinstance(dataset, Subset):
+        twin.dataset, base = _with_transform(dataset.dataset, transform)
+        return twin, base
+    twin.transform = transform
+    if getattr(twin, "transforms", None) is not None:  # torchvision's joint form of the same
+        twin.transforms = StandardTransform(transform, getattr(twin, "target_transform", None))
+    return twin, twin
+
+
+def _targets_of(dataset: Any) -> list[Any]:
+    """Labels before any target transform where the dataset tells them, else those of its items."""
+    if isinstance(dataset, Subset):
+        every = _targets_of(dataset.dataset)
+        return [every[index] for index in dataset.indices]
+    for name in ("targets", "labels"):
+        if (values := getattr(dataset, name, None)) is not None:
+            return [_plain(value) for value in values]
+    return [_plain(dataset[index][1]) for index in range(len(dataset))]
+
+
+def _plain(label: Any) -> Any:
+    return label.item() if hasattr(label, "item") else label
+
+
+def _mode_of(image: Any) -> str | None:
+    """A PIL mode, or "tensor1"/"tensor3" for uint8 tensors; None where it cannot be told."""
+    if isinstance(image, Image.Image):
+        return image.mode if image.mode in CONVERTIBLE else None
+    if isinstance(image, Tensor) and image.dtype == torch.uint8 and image.ndim == 3 and image.shape[0] in {1, 3}:
+        return f"tensor{image.shape[0]}"
+    return None
+
+
+def _size_of(image: Any) -> tuple[int, int]:
+    """(width, height)."""
+    size: tuple[int, int] = image.size if isinstance(image, Image.Image) else (image.shape[2], image.shape[1])
+    return size
+
+
+def _describe(image: Any) -> str:
+    if isinstance(image, Image.Image):
+        return f"PIL images of mode {image.mode}"
+    if isinstance(image, Tensor):
+        return f"tensors {tuple(image.shape)} of {image.dtype}"
+    return f"of type {type(image).__name__}"
+
+
+def _convert(image: Image.Image, mode: str) -> Any:
+    if mode.startswith("tensor"):
+        return pil_to_tensor(image.convert("L" if mode == "tensor1" else "RGB"))
+    return image if image.mode == mode else image.convert(mode)

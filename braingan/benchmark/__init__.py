@@ -1,0 +1,1 @@
+"""The experiment: arms, cells, result."""

@@ -1,0 +1,54 @@
+"""What a classifier is trained on: a list of small named things."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images with labels.
+
+    Attributes:
+        images: (N, C, H, W) uint8.
+        labels: (N,) int64.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __add__(self, other: LabelledImages) -> LabelledImages:
+        return LabelledImages(torch.cat([self.images, other.images]), torch.cat([self.labels, other.labels]))
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A training set under test.
+
+    Attributes:
+        name: how results call it.
+        description: in a few words, for reports.
+        uses_real: whether real training images are in it.
+        uses_synthetic: whether synthetic images are in it.
+        build: (real, synthetic) -> training set.
+    """
+
+    name: str
+    description: str
+    uses_real: bool
+    uses_synthetic: bool
+    build: Callable[[LabelledImages, LabelledImages], LabelledImages]
+
+
+ARMS = (
+    Arm("real", "the real training images", True, False, lambda real, synthetic: real),
+    Arm("synthetic", "the synthetic images alone", False, True, lambda real, synthetic: synthetic),
+    Arm("combined", "both together", True, True, lambda real, synthetic: real + synthetic),
+)

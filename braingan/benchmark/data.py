@@ -1,0 +1,124 @@
+"""What a benchmark works on: training images, test images, and the split that says which is which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from braingan.benchmark.arms import LabelledImages
+from braingan.data.preparation import PreparedSet, prepare_folder
+from braingan.data.preprocessing import Preprocessing
+from braingan.data.records import ImageSet
+from braingan.data.split import Split, locate, split_by_group, split_files
+from braingan.errors import DataError, SettingsError, SplitError
+
+
+@dataclass(frozen=True)
+class BenchmarkData:
+    """The parts of one experiment.
+
+    Attributes:
+        everything: the prepared data folder.
+        train: what generators and classifiers learn from.
+        test: what scores come from: always real images.
+        split: which is which.
+    """
+
+    everything: PreparedSet
+    train: PreparedSet
+    test: PreparedSet
+    split: Split
+
+    @property
+    def real(self) -> LabelledImages:
+        """The training images."""
+        return LabelledImages(self.train.images, self.train.labels)
+
+    def notes(self) -> list[str]:
+        """What a reader must know before believing the numbers."""
+        notes = []
+        if self.split.grouped_by == "file":
+            notes.append(
+                "No patient ids: each file is its own group, so slices of one patient may stand in training and in "
+                "test, and scores may be too good. A metadata.csv with a column `patient` mends that."
+            )
+        twins = set(self.train.hashes) & set(self.test.hashes)
+        if twins:
+            count = sum(sha in twins for sha in self.test.hashes)
+            notes.append(
+                f"{count} of {len(self.test)} test images are byte-identical to training images: scores are too good."
+            )
+        if self.everything.bad_files:
+            notes.append(f"{len(self.everything.bad_files)} bad files were left out (see bad_files).")
+        return notes
+
+
+def load_data(
+    data: Path,
+    preprocessing: Preprocessing,
+    cache: Path,
+    *,
+    split_seed: int,
+    split: Split | None,
+    test: Path | None,
+    skip_bad: bool,
+) -> BenchmarkData:
+    """Prepare the images and split them.
+
+    Args:
+        data: the data folder.
+        preprocessing: for all images alike.
+        cache: see `prepare_folder`.
+        split_seed: of the split by patient, where none is given.
+        split: given parts.
+        test: a folder of test images; then `data` is split into training and validation only.
+        skip_bad: go on without bad files.
+
+    Raises:
+        DataError: the images cannot be used, or the test folder has other classes.
+        SplitError: no split can be made, or the one given does not fit.
+    """
+    prepared = prepare_folder(data, preprocessing, cache, skip_bad=skip_bad)
+    if test is None:
+        split = split or split_by_group(prepared, seed=split_seed)
+        parts = locate(split, prepared)
+        held_out = prepared.select(parts.test)
+    else:
+        held_out = _test_set(test, prepared, preprocessing, cache, skip_bad=skip_bad)
+        files = split_files(held_out, range(len(held_out)))
+        if split and split.test != files:
+            raise SplitError(f"{test} does not hold the {len(split.test)} test images of the split; give the same folder")
+        split = replace(split or split_by_group(prepared, seed=split_seed, parts=("train", "val")), test=files)
+        split.refuse_shared_groups()
+        parts = locate(replace(split, test=()), prepared)
+    loaded = BenchmarkData(prepared, prepared.select(parts.train), held_out, split)
+    _check_classes(loaded)
+    return loaded
+
+
+def _test_set(
+    test: Path, prepared: PreparedSet, preprocessing: Preprocessing, cache: Path, *, skip_bad: bool
+) -> PreparedSet:
+    held_out = prepare_folder(test, preprocessing, cache, skip_bad=skip_bad)
+    source = held_out.source
+    if source.classes != prepared.source.classes:
+        raise DataError(
+            f"{test} has the classes {', '.join(source.classes)}, the training data {', '.join(prepared.source.classes)}; "
+            "both need the same"
+        )
+    if source.has_patients:
+        return held_out
+    # Without patients a group is a file's name, which may stand in both folders for different images.
+    records = [replace(record, group=f"{test.name}/{record.file}") for record in source.records]
+    return replace(held_out, source=ImageSet(records, source.classes))
+
+
+def _check_classes(loaded: BenchmarkData) -> None:
+    classes = loaded.everything.source.classes
+    if len(classes) < 2:
+        raise SettingsError(f"the data have one class ({classes[0]}); a classifier needs at least two")
+    for part, images in (("training", loaded.train), ("test", loaded.test)):
+        present = set(images.source.targets)
+        missing = [name for label, name in enumerate(classes) if label not in present]
+        if missing:
+            raise SplitError(f"the {part} part has no image of class {missing[0]!r}; another --split-seed may have")

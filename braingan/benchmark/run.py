@@ -1,0 +1,271 @@
+"""The experiment: for each seed a generator, for each arm a classifier, and a score on real test images."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from braingan.augmentation.augment import check_generator
+from braingan.augmentation.counts import synthetic_counts
+from braingan.augmentation.synthesis import check_can_write, write_synthetic
+from braingan.augmentation.synthetic import SyntheticSet, load_synthetic
+from braingan.benchmark.arms import ARMS, Arm, LabelledImages
+from braingan.benchmark.data import BenchmarkData, load_data
+from braingan.benchmark.result import BenchmarkResult, summarise
+from braingan.benchmark.settings import BenchmarkSettings
+from braingan.data.decoding import read_pixels
+from braingan.data.files import fingerprint, read_json, replacing, replacing_folder, write_json
+from braingan.data.pictures import grid, write_png
+from braingan.data.preprocessing import Preprocessing
+from braingan.data.split import Split
+from braingan.errors import OutputError, SettingsError
+from braingan.evaluation.classifier import build_classifier, predict, train_classifier
+from braingan.evaluation.scores import score
+from braingan.generation.devices import resolve_device
+from braingan.generation.storage import StoredGenerator, load_run
+from braingan.generation.train import check_settings, train_generator
+from braingan.versions import versions
+
+log = logging.getLogger("braingan")
+
+FOLD = 0  # there is one split so far; results name it, so that cross-validation will not change their schema
+BINS = 64
+PER_CLASS = 12  # images of a class in a sample grid
+ASKED = "asked.json"
+
+
+def run_benchmark(
+    data: Path,
+    out: Path,
+    settings: BenchmarkSettings,
+    *,
+    test: Path | None,
+    split: Split | None,
+    generator: Path | None,
+) -> BenchmarkResult:
+    """Run what is not finished yet in `out`, and write `result.json`, `predictions.csv` and `pictures/`.
+
+    See `braingan.benchmark` for the arguments and errors.
+    """
+    stored = load_run(generator) if generator else None
+    preprocessing = stored.preprocessing if stored else settings.training(0).preprocessing
+    if out.is_file():
+        raise OutputError(f"{out} is a file; give a folder")
+    loaded = load_data(
+        data, preprocessing, out / "cache",
+        split_seed=settings.split_seed, split=split, test=test, skip_bad=settings.skip_bad,
+    )  # fmt: skip
+    settings = _check(settings, loaded, stored)
+    _claim(out, settings, loaded.split, stored)
+    loaded.split.save(out / "split.json")
+    work = _Workplace(out, loaded, settings)
+    for seed in range(settings.seeds):
+        used = stored or train_generator(
+            loaded.train, loaded.split, settings.training(seed), out / "generators" / f"seed{seed}"
+        )
+        work.run_seed(used, seed)
+    _write_pictures(work)
+    _write_predictions(out / "predictions.csv", loaded, work.cells)
+    result = _collect(data, test, generator, preprocessing, work)
+    result.save(out / "result.json")
+    return result
+
+
+class _Workplace:
+    """An output folder: the finished cells in it, and those still to do."""
+
+    def __init__(self, out: Path, loaded: BenchmarkData, settings: BenchmarkSettings) -> None:
+        self.out, self.loaded, self.settings = out, loaded, settings
+        self.device = resolve_device(settings.device)
+        self.cells: list[dict[str, Any]] = []
+        self.generators: list[dict[str, Any]] = []
+        self.synthetic = LabelledImages(loaded.train.images[:0], loaded.train.labels[:0])  # of the first seed
+
+    def run_seed(self, stored: StoredGenerator, seed: int) -> None:
+        """Draw a seed's synthetic images and train a classifier on each arm."""
+        synthetic = self._draw(stored, seed)
+        self.generators.append(_describe(stored, seed))
+        if not len(self.synthetic):
+            self.synthetic = synthetic
+        self.cells += [self._cell(arm, synthetic, seed) for arm in ARMS]
+
+    def _draw(self, stored: StoredGenerator, seed: int) -> LabelledImages:
+        """The synthetic images of a seed: on disk, so that all arms and a later look share them."""
+        folder = self.out / "synthetic" / f"seed{seed}"
+        if not folder.exists():
+            counts = synthetic_counts(self.loaded.train.source.targets, self.settings.ratio)
+            with replacing_folder(folder) as beside:
+                write_synthetic(stored, counts, beside, seed=seed)
+        return _in_memory(load_synthetic(folder), stored)
+
+    def _cell(self, arm: Arm, synthetic: LabelledImages, seed: int) -> dict[str, Any]:
+        """One classifier's scores and predictions, taken up where they are there already."""
+        path = self.out / "cells" / f"{arm.name}-fold{FOLD}-seed{seed}.json"
+        if path.exists():
+            cell: dict[str, Any] = read_json(path)
+            return cell
+        cell = self._run(arm, synthetic, seed)
+        write_json(path, cell)
+        log.info("%s, seed %d: macro-F1 %.3f", arm.name, seed, cell["macro"]["f1"])
+        return cell
+
+    def _run(self, arm: Arm, synthetic: LabelledImages, seed: int) -> dict[str, Any]:
+        train, test, spec = arm.build(self.loaded.real, synthetic), self.loaded.test, self.loaded.train.spec
+        started = time.monotonic()
+        model = train_classifier(
+            train.images, train.labels, spec, self.settings.classifier,
+            seed=seed, device=self.device, title=f"{arm.name}, seed {seed}",
+        )  # fmt: skip
+        probabilities = predict(model, test.images, device=self.device)
+        scores = score(test.labels.numpy(), probabilities.numpy())
+        return {
+            "arm": arm.name,
+            "fold": FOLD,
+            "seed": seed,
+            "n_real": len(self.loaded.real) if arm.uses_real else 0,
+            "n_synthetic": len(synthetic) if arm.uses_synthetic else 0,
+            "per_class": scores.per_class(spec.classes),
+            "macro": scores.macro(),
+            "accuracy": scores.accuracy,
+            "seconds": round(time.monotonic() - started, 1),
+            "probabilities": [[round(value, 6) for value in row] for row in probabilities.tolist()],
+        }
+
+
+def _check(settings: BenchmarkSettings, loaded: BenchmarkData, stored: StoredGenerator | None) -> BenchmarkSettings:
+    """Refuse before any training what cannot work; give the settings with all defaults spelled out."""
+    spec, training = loaded.train.spec, settings.training(0)
+    if stored:
+        check_generator(stored, loaded.everything.source.classes, loaded.split)
+        training = stored.settings
+    else:
+        check_settings(training, spec)
+        training = training.resolved()
+    check_can_write(spec.channels)
+    counts = synthetic_counts(loaded.train.source.targets, settings.ratio)
+    empty = [spec.classes[label] for label, count in counts.items() if not count]
+    if empty:
+        raise SettingsError(f"ratio {settings.ratio} leaves class {empty[0]!r} without synthetic images; a larger one works")
+    build_classifier(settings.classifier, spec)
+    names = ("backend", "hyperparameters", "size", "channels", "steps", "batch_size", "class_sampling")
+    return replace(settings, **{name: getattr(training, name) for name in names})
+
+
+def _claim(out: Path, settings: BenchmarkSettings, split: Split, stored: StoredGenerator | None) -> None:
+    """Note what the folder is for; refuse one that is for something else.
+
+    Raises:
+        OutputError: the folder holds a benchmark with other settings, or something else.
+    """
+    asked = settings.to_json() | {
+        "training images": split.train_hash[:12],
+        "test images": fingerprint(sorted(file.sha256 for file in split.test))[:12],
+        "generator": stored.sha256[:12] if stored else None,
+    }
+    asked = json.loads(json.dumps(asked))
+    if (out / ASKED).exists():
+        before = read_json(out / ASKED)
+        differences = [
+            f"{key} {before.get(key)} there, {asked[key]} asked"
+            for key in asked
+            if key != "device" and before.get(key) != asked[key]
+        ]
+        if differences:
+            raise OutputError(f"{out} holds another benchmark ({'; '.join(differences)}); give another folder")
+        return
+    foreign = sorted(entry.name for entry in out.iterdir() if entry.name != "cache")
+    if foreign:
+        raise OutputError(f"{out} holds {foreign[0]}, which no benchmark wrote; give a new or empty folder")
+    write_json(out / ASKED, asked)
+
+
+def _in_memory(synthetic: SyntheticSet, stored: StoredGenerator) -> LabelledImages:
+    spec = stored.generator.spec
+    pixels = [torch.from_numpy(read_pixels(file.path, spec.channels)) for file in synthetic.files]
+    images = torch.stack(pixels).movedim(-1, 1).to(torch.uint8)
+    return LabelledImages(images.contiguous(), torch.tensor(synthetic.targets, dtype=torch.int64))
+
+
+def _describe(stored: StoredGenerator, seed: int) -> dict[str, Any]:
+    stats = stored.folder / "stats.jsonl"
+    lines = [json.loads(line) for line in stats.read_text(encoding="utf-8").splitlines()] if stats.exists() else []
+    kept = ("step", "d_loss", "g_loss")
+    return {
+        "seed": seed,
+        "sha256": stored.sha256,
+        "seconds": read_json(stored.folder / "config.json")["seconds"],
+        "losses": [{key: line[key] for key in kept} for line in lines if all(key in line for key in kept)],
+    }
+
+
+def _collect(
+    data: Path, test: Path | None, generator: Path | None, preprocessing: Preprocessing, work: _Workplace
+) -> BenchmarkResult:
+    runs = [{key: value for key, value in cell.items() if key != "probabilities"} for cell in work.cells]
+    places = {
+        "data": data.resolve().name,
+        "test": test.resolve().name if test else None,
+        "generator": generator.resolve().name if generator else None,
+    }
+    trained = 0.0 if generator else sum(entry["seconds"] for entry in work.generators)
+    return BenchmarkResult(
+        settings=work.settings.to_json() | places,
+        versions=versions(),
+        split=work.loaded.split.to_json(),
+        classes=list(work.loaded.train.source.classes),
+        preprocessing=preprocessing.to_json(),
+        runs=runs,
+        summary=summarise(runs),
+        generators=work.generators,
+        intensity={
+            "real": _histogram(work.loaded.train.images),
+            "synthetic": _histogram(work.synthetic.images),
+        },
+        bad_files=[asdict(bad) for bad in work.loaded.everything.bad_files],
+        notes=work.loaded.notes(),
+        seconds=round(trained + sum(run["seconds"] for run in runs), 1),
+    )
+
+
+def _histogram(images: Tensor) -> list[float]:
+    counts = torch.bincount(images.flatten().long() * BINS // 256, minlength=BINS)
+    return [round(share, 6) for share in (counts / counts.sum()).tolist()]
+
+
+def _write_pictures(work: _Workplace) -> None:
+    """`pictures/real.png` and `pictures/synthetic.png`: some images of each class, a row or more each."""
+    for name, shown in (("real", work.loaded.real), ("synthetic", work.synthetic)):
+        classes = work.loaded.train.source.classes
+        text = {"Software": "braingan", "Synthetic": str(name == "synthetic").lower(), "Rows": ", ".join(classes)}
+        write_png(work.out / "pictures" / f"{name}.png", _sample_grid(shown, len(classes)), text)
+
+
+def _sample_grid(shown: LabelledImages, classes: int) -> Tensor:
+    """Evenly spaced images, as many of each class; a class with too few leaves black places."""
+    rows = []
+    for label in range(classes):
+        own = shown.images[shown.labels == label]
+        chosen = own[torch.linspace(0, len(own) - 1, min(PER_CLASS, len(own))).long()]
+        rows.append(torch.cat([chosen, own.new_zeros(PER_CLASS - len(chosen), *own.shape[1:])]))
+    return grid(torch.cat(rows), PER_CLASS)
+
+
+def _write_predictions(path: Path, loaded: BenchmarkData, cells: list[dict[str, Any]]) -> None:
+    classes, source = loaded.test.source.classes, loaded.test.source
+    with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["arm", "fold", "seed", "file", "patient", "target", *(f"p_{name}" for name in classes)])
+        for cell in cells:
+            for record, row in zip(source.records, cell["probabilities"], strict=True):
+                patient = record.group if source.has_patients else ""
+                writer.writerow(
+                    [cell["arm"], cell["fold"], cell["seed"], record.file, patient, classes[record.label], *row]
+                )

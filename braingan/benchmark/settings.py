@@ -1,0 +1,76 @@
+"""Everything that a benchmark was told, besides the images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from braingan.augmentation.counts import synthetic_counts
+from braingan.errors import OutputError, SettingsError
+from braingan.evaluation.classifier import ClassifierSettings
+from braingan.generation.protocol import ClassSampling
+from braingan.generation.settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class BenchmarkSettings:
+    """The options of `braingan benchmark` that decide its numbers; `docs` describe each.
+
+    With the data and the split, these are enough to run it again.
+    """
+
+    backend: str = "dcgan"
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    size: int = 64
+    channels: int = 1
+    steps: int = 1000
+    batch_size: int = 64
+    class_sampling: ClassSampling = "balanced"
+    ratio: float = 1.0
+    model: str = "resnet10t"
+    weights: str | None = None
+    pretrained: bool = False
+    classifier_steps: int = 300
+    classifier_batch_size: int = 32
+    seeds: int = 3
+    split_seed: int = 0
+    device: str = "auto"
+    skip_bad: bool = False
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise SettingsError(f"{self.seeds} seeds were asked; 1 or more work")
+        synthetic_counts((), self.ratio)  # refuses a ratio that cannot be
+
+    def training(self, seed: int) -> TrainingSettings:
+        """How the generator of a seed is trained."""
+        names = ("backend", "hyperparameters", "size", "channels", "steps", "batch_size", "class_sampling", "device")
+        return TrainingSettings(seed=seed, **{name: getattr(self, name) for name in names})
+
+    @property
+    def classifier(self) -> ClassifierSettings:
+        """How every classifier is trained."""
+        return ClassifierSettings(
+            model=self.model,
+            weights=self.weights,
+            pretrained=self.pretrained,
+            steps=self.classifier_steps,
+            batch_size=self.classifier_batch_size,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON-able dictionary."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """From what `to_json` gave.
+
+        Raises:
+            OutputError: a setting that this version does not know.
+        """
+        try:
+            return cls(**value)
+        except TypeError as error:
+            raise OutputError(f"these are no settings of this version's benchmark: {error}") from error

@@ -1,0 +1,192 @@
+"""The command line: the functions of `braingan.api`, option for argument.
+
+Commands are made from the signatures and docstrings of the functions, so the two cannot drift apart.
+Results go to stdout, logs and progress to stderr. What braingan raises on purpose is one line on stderr
+and exit code 2; anything else keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import logging
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from braingan import api
+from braingan.errors import BrainganError, SettingsError
+
+app = typer.Typer(
+    name="braingan",
+    help="Will synthetic images help MY classifier? Research software, not a medical device.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Shown = tuple[str, Any]  # what a person reads, what --json prints
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.captureWarnings(capture=True)
+    for chatty in ("httpx", "huggingface_hub", "timm", "PIL"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+    try:
+        app()
+    except BrainganError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
+        raise SystemExit(130) from None
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    if show_version:
+        _write(version("braingan"))
+        raise typer.Exit
+
+
+def _command(function: Callable[..., Any], show: Callable[[Any, Mapping[str, Any]], Shown]) -> None:
+    """Register an API function as a command; `show` turns its result into text and JSON."""
+    parameters = [_option(parameter, function) for parameter in inspect.signature(function).parameters.values()]
+    as_json = inspect.Parameter(
+        "as_json", inspect.Parameter.KEYWORD_ONLY, default=False,
+        annotation=Annotated[bool, typer.Option("--json", help="Print the result as JSON.")],
+    )  # fmt: skip
+
+    @functools.wraps(function)
+    def command(**given: Any) -> None:
+        wants_json = given.pop("as_json")
+        if isinstance(given.get("hyperparameters"), list):
+            given["hyperparameters"] = _pairs(given["hyperparameters"])
+        text, value = show(function(**given), given)
+        _write(json.dumps(value, indent=1) if wants_json else text)
+
+    command.__signature__ = inspect.Signature([*parameters, as_json])  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in [*parameters, as_json]}
+    del command.__wrapped__  # type: ignore[attr-defined] - typer would look through to the original signature
+    summary = inspect.cleandoc(function.__doc__ or "").partition("\n\nArgs:")[0]
+    app.command(function.__name__, help=summary)(command)
+
+
+def _option(parameter: inspect.Parameter, function: Callable[..., Any]) -> inspect.Parameter:
+    """The same parameter as typer wants it, with the help from the docstring."""
+    text = _argument_help(function).get(parameter.name, "")
+    kind = eval(str(parameter.annotation), vars(api))  # noqa: S307 - our own annotations, kept as strings
+    if parameter.default is inspect.Parameter.empty:
+        annotation = Annotated[kind, typer.Argument(help=text, show_default=False)]  # type: ignore[valid-type]
+        return parameter.replace(annotation=annotation, kind=inspect.Parameter.KEYWORD_ONLY)
+    if kind in {Mapping[str, Any] | None, Sequence[str] | None}:
+        kind = list[str] | None
+    names = ["--class"] if parameter.name == "class_name" else [f"--{parameter.name.replace('_', '-')}"]
+    if kind is bool:
+        names = [f"{names[0]}/--no-{names[0][2:]}"]
+    option = typer.Option(*names, help=text, show_default=parameter.default not in (None, False))
+    return parameter.replace(annotation=Annotated[kind, option])  # type: ignore[valid-type]
+
+
+def _argument_help(function: Callable[..., Any]) -> dict[str, str]:
+    """Argument name -> help, from the `Args:` of a docstring."""
+    documented = inspect.cleandoc(function.__doc__ or "").partition("Args:\n")[2].partition("\n\n")[0]
+    entries = re.findall(r"^    (\w+): ((?:.|\n        )*)", documented, flags=re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+def _pairs(given: list[str]) -> dict[str, str]:
+    pairs = {}
+    for entry in given:
+        name, equals, value = entry.partition("=")
+        if not equals:
+            raise SettingsError(f"--hyperparameters {entry} was given; NAME=VALUE works, such as base_channels=64")
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text.rstrip("\n") + "\n")
+
+
+def _show_train(generator: Any, given: Mapping[str, Any]) -> Shown:
+    spec = generator.spec
+    value = {"run": str(given["run"]), "backend": given["backend"], "size": spec.size, "channels": spec.channels,
+             "classes": list(spec.classes), "steps": given["steps"]}  # fmt: skip
+    return f"{given['run']}: {given['backend']} for {', '.join(spec.classes)} at {spec.size} pixels", value
+
+
+def _count(names: Sequence[str]) -> dict[str, int]:
+    return {name: list(names).count(name) for name in dict.fromkeys(names)}
+
+
+def _list_counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "none"
+
+
+def _show_sample(synthetic: Any, given: Mapping[str, Any]) -> Shown:
+    counts = _count([file.class_name for file in synthetic.files])
+    return f"{given['out']}: {_list_counts(counts)}", {"out": str(given["out"]), "images": counts}
+
+
+def _show_augment(mixed: Any, given: Mapping[str, Any]) -> Shown:
+    names, targets, real = mixed.classes, mixed.targets, len(mixed.real)
+    counts = {
+        "real": _count([names[label] for label in targets[:real]]),
+        "synthetic": _count([names[label] for label in targets[real:]]),
+    }
+    text = "\n".join(f"{given['out'] / part}: {_list_counts(own)}" for part, own in counts.items())
+    return text, {"out": str(given["out"]), **counts}
+
+
+def _show_benchmark(result: Any, given: Mapping[str, Any]) -> Shown:
+    from braingan.report.table import terminal_table
+
+    return f"{terminal_table(result)}\n\n{given['out'] / 'report.html'}", result.to_json()
+
+
+def _show_phantom(summary: Any, given: Mapping[str, Any]) -> Shown:
+    value = {"out": str(given["out"]), "patients": summary.patients, "images": dict(summary.images)}
+    return f"{given['out']}: {summary.patients} phantom patients, {_list_counts(summary.images)}", value
+
+
+for _function, _show in (
+    (api.phantom, _show_phantom),
+    (api.train, _show_train),
+    (api.sample, _show_sample),
+    (api.augment, _show_augment),
+    (api.benchmark, _show_benchmark),
+):
+    _command(_function, _show)
+
+
+@app.command()
+def backends(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """List the generator backends that are installed."""
+    from dataclasses import asdict
+
+    from braingan.generation.registry import list_backends
+
+    found = list_backends()
+    if as_json:
+        _write(json.dumps([asdict(info) for info in found], indent=1))
+        return
+    width = max((len(info.name) for info in found), default=0)
+    for info in found:
+        about = f"BROKEN: {info.error}" if info.error else info.description
+        _write(f"{info.name:<{width}}  {about} ({info.distribution} {info.version})".rstrip())
+
+

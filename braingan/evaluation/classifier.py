@@ -1,0 +1,195 @@
+"""The classifier whose gain or loss is the question: any timm model, or the user's own."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name that everybody uses
+
+from braingan.data.records import ImageSpec
+from braingan.data.sampling import IndexSampler
+from braingan.errors import SettingsError
+from braingan.evaluation.augmentation import augment_batch, normalise
+from braingan.progress import Progress
+
+log = logging.getLogger("braingan")
+
+
+@dataclass(frozen=True)
+class ClassifierSettings:
+    """How every classifier of a benchmark is made and trained, the same for all arms.
+
+    Attributes:
+        model: a timm name, or `package.module:function`, called with `num_classes` and `in_chans`.
+        weights: a safetensors file to start from, or None.
+        pretrained: whether to start from the weights that timm knows of (needs a network).
+        steps: optimiser steps; equal steps, not epochs, or a larger training set would also train longer.
+        batch_size: images in a step.
+        learning_rate: the highest of a one-cycle schedule (AdamW).
+    """
+
+    model: str = "resnet10t"
+    weights: str | None = None
+    pretrained: bool = False
+    steps: int = 300
+    batch_size: int = 32
+    learning_rate: float = 2e-3
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch_size < 1:
+            raise SettingsError(f"{self.steps} classifier steps of {self.batch_size} images were asked; 1 or more work")
+        if self.weights and self.pretrained:
+            raise SettingsError("--weights and --pretrained were both asked; give one of them")
+        if self.weights and not self.weights.endswith(".safetensors"):
+            raise SettingsError(f"weights {self.weights} were given; only .safetensors files are read (no pickles)")
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON-able dictionary."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """From what `to_json` gave."""
+        return cls(**value)
+
+
+def build_classifier(settings: ClassifierSettings, spec: ImageSpec) -> nn.Module:
+    """An untrained, or pretrained, classifier for these images: (N, C, H, W) float32 -> logits (N, classes).
+
+    Raises:
+        SettingsError: the model or its weights cannot be had.
+    """
+    classes, channels = len(spec.classes), spec.channels
+    if ":" in settings.model:
+        model = _own_model(settings.model)(num_classes=classes, in_chans=channels)
+        if not isinstance(model, nn.Module):
+            raise SettingsError(f"{settings.model} gave a {type(model).__name__}; it must give a torch.nn.Module")
+        if settings.pretrained:
+            raise SettingsError(f"--pretrained is timm's; {settings.model} is your own: give --weights FILE")
+        return _with_weights(model, settings.weights) if settings.weights else model
+    if not timm.is_model(settings.model.partition(".")[0]):
+        near = timm.list_models(f"*{settings.model[:6]}*")[:3]
+        hint = f"did you mean {', '.join(near)}?" if near else "`timm.list_models()` lists the names"
+        raise SettingsError(f"timm has no model {settings.model!r}; {hint}")
+    return _timm_model(settings, classes, channels)
+
+
+def _timm_model(settings: ClassifierSettings, classes: int, channels: int) -> nn.Module:
+    overlay = None
+    if settings.weights:
+        if not Path(settings.weights).is_file():
+            raise SettingsError(f"weights {settings.weights} do not exist")
+        overlay = {"file": settings.weights}
+    try:
+        model: nn.Module = timm.create_model(
+            settings.model,
+            pretrained=settings.pretrained or bool(settings.weights),
+            pretrained_cfg_overlay=overlay,
+            num_classes=classes,
+            in_chans=channels,
+        )
+    except Exception as error:  # whatever a download or a foreign file may raise
+        reason = " ".join(str(error).split())[:200]
+        if settings.weights:
+            raise SettingsError(f"weights {settings.weights} do not fit {settings.model}: {reason}") from error
+        if settings.pretrained:
+            raise SettingsError(
+                f"pretrained weights of {settings.model} cannot be had ({reason}); "
+                "without a network, give a file with --weights, or leave --pretrained out"
+            ) from error
+        raise SettingsError(f"timm cannot make {settings.model} for {channels} channel(s): {reason}") from error
+    return model
+
+
+def _own_model(name: str) -> Callable[..., Any]:
+    module, _, function = name.partition(":")
+    here = str(Path.cwd())  # as `python -m` does; a console script leaves it out
+    added = here not in sys.path
+    if added:
+        sys.path.insert(0, here)
+    try:
+        return getattr(importlib.import_module(module), function)  # type: ignore[no-any-return] - checked when called
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SettingsError(f"model {name} cannot be imported: {error}; give package.module:function") from error
+    finally:
+        if added:
+            sys.path.remove(here)
+
+
+def _with_weights(model: nn.Module, weights: str) -> nn.Module:
+    try:
+        model.load_state_dict(load_file(weights))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise SettingsError(f"weights {weights} cannot be loaded: {reason}") from error
+    return model
+
+
+def train_classifier(
+    images: Tensor, labels: Tensor, spec: ImageSpec, settings: ClassifierSettings, *, seed: int, device: torch.device,
+    title: str = "classifier",
+) -> nn.Module:  # fmt: skip
+    """Train one classifier.
+
+    Draws from random state of its own and leaves the caller's alone. Classes are seen equally often.
+
+    Args:
+        images: (N, C, H, W) uint8.
+        labels: (N,) int64.
+        spec: of the images.
+        settings: the same for every arm.
+        seed: of initial weights, order and augmentation.
+        device: where to compute.
+        title: of the progress bar.
+
+    Returns:
+        The classifier in evaluation mode, on `device`.
+    """
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        model = build_classifier(settings, spec).to(device).train()
+        optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=0.05)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, settings.learning_rate, total_steps=max(settings.steps, 2), pct_start=0.2
+        )
+        sampler = IndexSampler(labels, "balanced", seed=seed)
+        with Progress(title, settings.steps, "steps") as progress:
+            for step in range(settings.steps):
+                chosen = sampler.batch(step, settings.batch_size)
+                batch = augment_batch(normalise(images[chosen].to(device)))
+                loss = F.cross_entropy(model(batch), labels[chosen].to(device))
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                schedule.step()
+                progress.advance(loss=float(loss.detach()))
+    return model.eval()
+
+
+def predict(model: nn.Module, images: Tensor, *, device: torch.device, batch_size: int = 128) -> Tensor:
+    """Class probabilities.
+
+    Args:
+        model: gives logits.
+        images: (N, C, H, W) uint8.
+        device: where the model is.
+        batch_size: images at a time.
+
+    Returns:
+        (N, classes) float32 on the CPU; rows sum to 1.
+    """
+    with torch.inference_mode():
+        batches = [model(normalise(part.to(device))).float().softmax(dim=1).cpu() for part in images.split(batch_size)]
+    return torch.cat(batches)

@@ -1,0 +1,1 @@
+"""Training images -> a trained generator: protocol, registry, training, storage."""

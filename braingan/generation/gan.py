@@ -1,0 +1,93 @@
+"""The optional base of adversarial backends: networks and losses are theirs, the loop is shared."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from braingan.data.records import ImageSpec
+from braingan.errors import OutputError, SettingsError
+from braingan.generation.generator import GANGenerator
+from braingan.generation.loop import train_gan
+from braingan.generation.protocol import Generator, TrainingData, TrainingRun
+
+
+@dataclass(frozen=True)
+class GAN(ABC):
+    """Base of adversarial backends. Subclasses are frozen dataclasses and give networks and losses.
+
+    Attributes:
+        latent_size: length of the latent vector z.
+        learning_rate: of both optimisers.
+        n_critic: updates of D for each update of G.
+        ema_decay: of the running average of G's weights, which is what samples; it starts lower, so
+            that short runs do not average over their first steps.
+        sizes: image sizes that the networks can make.
+    """
+
+    latent_size: int = 100
+    learning_rate: float = 2e-4
+    n_critic: int = 1
+    ema_decay: float = 0.999
+
+    sizes: ClassVar[tuple[int, ...]] = (32, 64, 128, 256)
+
+    @abstractmethod
+    def networks(self, spec: ImageSpec) -> tuple[nn.Module, nn.Module]:
+        """Untrained G(z, y) -> (N, C, H, W) in [-1, 1] and D(x, y) -> logits (N,).
+
+        z is (N, latent_size) float32, y (N,) int64, x (N, C, H, W) float32 in [-1, 1].
+        """
+
+    @abstractmethod
+    def discriminator_loss(self, D: nn.Module, real: Tensor, fake: Tensor, y: Tensor) -> Tensor:
+        """What D minimises: a scalar. `fake` carries no gradient to G."""
+
+    @abstractmethod
+    def generator_loss(self, D: nn.Module, real: Tensor, fake: Tensor, y: Tensor) -> Tensor:
+        """What G minimises: a scalar."""
+
+    def optimizers(self, G: nn.Module, D: nn.Module) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
+        """One optimiser for each network: Adam with betas (0.5, 0.999) (Radford et al. 2016)."""
+        betas = (0.5, 0.999)
+        return (
+            torch.optim.Adam(G.parameters(), self.learning_rate, betas),
+            torch.optim.Adam(D.parameters(), self.learning_rate, betas),
+        )
+
+    def after_discriminator_step(self, D: nn.Module) -> None:  # noqa: B027 - most losses need nothing here
+        """Called after each update of D."""
+
+    def check(self, spec: ImageSpec) -> None:
+        """Raise `SettingsError` for a size that the networks cannot make."""
+        if spec.size not in self.sizes:
+            works = ", ".join(map(str, self.sizes))
+            raise SettingsError(f"{type(self).__name__} was asked for size {spec.size}; {works} work")
+        if self.n_critic < 1 or self.latent_size < 1:
+            raise SettingsError(f"n_critic {self.n_critic}, latent_size {self.latent_size}: 1 or more work")
+        if not 0 <= self.ema_decay < 1:
+            raise SettingsError(f"ema_decay {self.ema_decay} was given; 0 to below 1 works")
+
+    def fit(self, data: TrainingData, run: TrainingRun) -> Generator:
+        """Train G against D; see `loop.train_gan`."""
+        self.check(data.spec)
+        return GANGenerator(train_gan(self, data, run), data.spec, self.latent_size)
+
+    def load(self, spec: ImageSpec, state: Mapping[str, Tensor]) -> Generator:
+        """G from its weights.
+
+        Raises:
+            OutputError: the weights are of another network.
+        """
+        self.check(spec)
+        G, _ = self.networks(spec)
+        try:
+            G.load_state_dict(dict(state))
+        except RuntimeError as error:
+            raise OutputError(f"the weights do not fit {type(self).__name__} at size {spec.size}") from error
+        return GANGenerator(G, spec, self.latent_size)

@@ -1,0 +1,45 @@
+"""A trained network as a `protocol.Generator`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from braingan.data.records import ImageSpec
+from braingan.generation.latents import draw_latents
+
+BATCH = 32  # sampling always runs batches of this shape: rounding in a convolution depends on the batch's size
+
+
+class GANGenerator:
+    """A trained G.
+
+    Args:
+        G: the network, called as G(z, y).
+        spec: what it makes.
+        latent_size: length of z.
+    """
+
+    def __init__(self, G: nn.Module, spec: ImageSpec, latent_size: int) -> None:
+        self.G = G.eval().requires_grad_(False)
+        self.spec = spec
+        self.latent_size = latent_size
+
+    def sample(self, labels: Tensor, *, seed: int, first: int = 0) -> Tensor:
+        """See `protocol.Generator.sample`."""
+        device = next(self.G.parameters()).device
+        ahead = first % BATCH  # places in the batch, too, depend on the image's number alone
+        padded = torch.cat([labels.new_zeros(ahead), labels.cpu(), labels.new_zeros(-(ahead + len(labels)) % BATCH)])
+        latents = torch.zeros(len(padded), self.latent_size)
+        latents[ahead : ahead + len(labels)] = draw_latents(labels.tolist(), self.latent_size, seed=seed, first=first)
+        with torch.inference_mode():
+            batches = [
+                self.G(z.to(device), y.to(device)).float().cpu()
+                for z, y in zip(latents.split(BATCH), padded.split(BATCH), strict=True)
+            ]
+        images = torch.cat(batches) if batches else torch.zeros(0, *self.spec.shape)
+        return images[ahead : ahead + len(labels)].clone()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """G's weights, on the CPU."""
+        return {name: value.cpu().contiguous() for name, value in self.G.state_dict().items()}

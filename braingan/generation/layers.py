@@ -1,0 +1,88 @@
+"""Networks and parts of networks that more than one backend uses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name that everybody uses
+
+from braingan.data.records import ImageSpec
+
+
+class UpsamplingGenerator(nn.Module):
+    """G(z, y): a dense layer, reshape to 4x4, transposed convolutions (kernel 4, stride 2), tanh.
+
+    Batch normalisation and ReLU follow each layer but the last (Radford et al. 2016). The class enters
+    as a one-hot vector beside z (Mirza and Osindero 2014).
+
+    Args:
+        spec: what to make; its size is a power of two, 8 or more.
+        latent_size: length of z.
+        base_channels: feature maps at 32x32; half as many at twice the resolution, and so on.
+    """
+
+    def __init__(self, spec: ImageSpec, latent_size: int, base_channels: int) -> None:
+        super().__init__()
+        self.classes = len(spec.classes)
+        widths = [_width(base_channels, 4 * 2**level) for level in range(int(math.log2(spec.size // 4)))]
+        self.start = widths[0]
+        self.dense = nn.Linear(latent_size + self.classes, self.start * 4 * 4)
+        layers: list[nn.Module] = [nn.BatchNorm2d(self.start), nn.ReLU()]
+        for narrow, wide in zip(widths[1:], widths, strict=False):
+            layers += [nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False), nn.BatchNorm2d(narrow), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], spec.channels, 4, 2, 1), nn.Tanh())
+        self.apply(init_weights)
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        """(N, latent_size), (N,) -> (N, C, H, W) in [-1, 1]."""
+        hidden = self.dense(torch.cat([z, F.one_hot(y, self.classes).to(z.dtype)], dim=1))
+        images: Tensor = self.layers(hidden.view(-1, self.start, 4, 4))
+        return images
+
+
+class ProjectionHead(nn.Module):
+    """Features -> one logit; the class enters as a projection (Miyato and Koyama 2018).
+
+    Args:
+        features: length of the flattened features.
+        classes: number of classes; with one, the head is a plain linear layer.
+        dropout: share of the features dropped in training.
+    """
+
+    def __init__(self, features: int, classes: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(features, 1)
+        self.embedding = nn.Embedding(classes, features) if classes > 1 else None
+        self.apply(init_weights)
+
+    def forward(self, features: Tensor, y: Tensor) -> Tensor:
+        """(N, ...), (N,) -> logits (N,)."""
+        flat = self.dropout(features.flatten(1))
+        logits: Tensor = self.linear(flat).squeeze(1)
+        if self.embedding is not None:
+            logits = logits + (self.embedding(y) * flat).sum(dim=1)
+        return logits
+
+
+def strided_convolutions(channels: Sequence[int]) -> nn.Sequential:
+    """Convolutions with kernel 3 and stride 2 through these widths, each followed by LeakyReLU(0.2)."""
+    layers: list[nn.Module] = []
+    for narrow, wide in zip(channels, channels[1:], strict=False):
+        layers += [nn.Conv2d(narrow, wide, 3, 2, 1), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers).apply(init_weights)
+
+
+def init_weights(module: nn.Module) -> None:
+    """Normal weights with a deviation of 0.02, biases of zero (Radford et al. 2016)."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.Embedding):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)
+
+
+def _width(base_channels: int, resolution: int) -> int:
+    return max(8, base_channels * 32 // resolution)

@@ -1,0 +1,113 @@
+"""What a backend is, what it is handed, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from braingan.data.records import ImageSpec
+from braingan.errors import SettingsError
+
+ClassSampling = Literal["balanced", "natural"]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """All that a backend may see: the training images, never a path, a patient or a held-out image.
+
+    Attributes:
+        images: (N, C, H, W) uint8.
+        labels: (N,) int64, indices into `spec.classes`.
+        spec: size, channels and class names.
+    """
+
+    images: Tensor
+    labels: Tensor
+    spec: ImageSpec
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != torch.uint8 or tuple(self.images.shape[1:]) != self.spec.shape:
+            found = f"{tuple(self.images.shape)} {self.images.dtype}"
+            raise SettingsError(f"training images are {found}; (N, {', '.join(map(str, self.spec.shape))}) uint8 works")
+        if len(self.images) != len(self.labels) or not len(self.images):
+            raise SettingsError(f"{len(self.images)} training images have {len(self.labels)} labels; one each works")
+        if int(self.labels.min()) < 0 or int(self.labels.max()) >= len(self.spec.classes):
+            raise SettingsError(f"labels reach from {int(self.labels.min())} to {int(self.labels.max())}; "
+                                f"0 to {len(self.spec.classes) - 1} work")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """How long, on what and where a backend trains.
+
+    Attributes:
+        folder: exists; receives `stats.jsonl`, `samples/` and `checkpoints/`.
+        steps: updates of the generator.
+        batch_size: images in a step; may be more than there are.
+        seed: of everything random in the training.
+        device: where to compute.
+        class_sampling: "balanced" draws every class equally often, "natural" as often as it occurs.
+    """
+
+    folder: Path
+    steps: int = 1000
+    batch_size: int = 64
+    seed: int = 0
+    device: torch.device = torch.device("cpu")
+    class_sampling: ClassSampling = "balanced"
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise SettingsError(f"{self.steps} steps were asked; 1 or more work")
+        if self.batch_size < 1:
+            raise SettingsError(f"a batch size of {self.batch_size} was asked; 1 or more work")
+        if self.seed < 0:
+            raise SettingsError(f"seed {self.seed} was asked; 0 or more work")
+        if self.class_sampling not in {"balanced", "natural"}:
+            raise SettingsError(f"class sampling {self.class_sampling!r} was asked; 'balanced' or 'natural' work")
+
+
+class Generator(Protocol):
+    """A trained generator. There is no untrained one: it comes from `fit` or `load` of a backend."""
+
+    @property
+    def spec(self) -> ImageSpec:
+        """The images it makes."""
+
+    def sample(self, labels: Tensor, *, seed: int, first: int = 0) -> Tensor:
+        """Make one image for each label.
+
+        Args:
+            labels: (N,) int64 class indices.
+            seed: image i depends on (seed, first + i, labels[i]) and on nothing else: not on N, not on
+                the other labels. So any part of a series can be made alone.
+            first: number of the first image in its series.
+
+        Returns:
+            (N, C, H, W) float32 in [-1, 1] on the CPU.
+        """
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The tensors from which the backend's `load` makes this generator again."""
+
+
+@runtime_checkable
+class GeneratorBackend(Protocol):
+    """An untrained backend: a frozen dataclass whose fields are its hyper-parameters.
+
+    Each field is a number, a string, a boolean or a tuple of these, and has a default.
+    """
+
+    def check(self, spec: ImageSpec) -> None:
+        """Raise `SettingsError` for images that this backend cannot make; called before training."""
+
+    def fit(self, data: TrainingData, run: TrainingRun) -> Generator:
+        """Learn from the training images."""
+
+    def load(self, spec: ImageSpec, state: Mapping[str, Tensor]) -> Generator:
+        """The generator whose `state_dict` this was."""

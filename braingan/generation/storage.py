@@ -1,0 +1,102 @@
+"""A trained generator on disk: `model.safetensors`, `config.json`, `split.json`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from braingan.data.files import read_json, replacing, sha256_of, write_json
+from braingan.data.preprocessing import Preprocessing
+from braingan.data.records import ImageSpec
+from braingan.data.split import Split
+from braingan.errors import OutputError
+from braingan.generation.protocol import Generator
+from braingan.generation.registry import create_backend
+from braingan.generation.settings import TrainingSettings
+from braingan.versions import versions
+
+MODEL, CONFIG, SPLIT = "model.safetensors", "config.json", "split.json"
+
+
+@dataclass(frozen=True)
+class StoredGenerator:
+    """A generator, and all that is known of how it came to be.
+
+    Attributes:
+        generator: what samples.
+        settings: how it was trained.
+        preprocessing: how its training images were made.
+        split: what it was trained on (`train`), and what was held out.
+        sha256: of the weights file; names the generator in manifests.
+        folder: where it lies.
+    """
+
+    generator: Generator
+    settings: TrainingSettings
+    preprocessing: Preprocessing
+    split: Split
+    sha256: str
+    folder: Path
+
+
+def is_finished(run: Path) -> bool:
+    """Whether a run folder holds a trained generator."""
+    return (run / MODEL).exists()
+
+
+def save_run(
+    run: Path, generator: Generator, settings: TrainingSettings, preprocessing: Preprocessing, split: Split, seconds: float
+) -> None:
+    """Write a run folder; the weights come last, so that a folder with weights is complete."""
+    split.save(run / SPLIT)
+    config = {
+        "settings": settings.to_json(),
+        "spec": asdict(generator.spec),
+        "preprocessing": preprocessing.to_json(),
+        "train_hash": split.train_hash,
+        "train_images": len(split.train),
+        "seconds": round(seconds, 1),
+        "versions": versions(),
+    }
+    write_json(run / CONFIG, config)
+    with replacing(run / MODEL) as beside:
+        save_file(generator.state_dict(), beside, {"format": "pt", "backend": settings.backend})
+
+
+def load_run(run: Path) -> StoredGenerator:
+    """Read a run folder.
+
+    Raises:
+        OutputError: the folder holds no trained generator, or a damaged one.
+        BackendError: its backend is not installed.
+    """
+    run = Path(run)
+    if not is_finished(run):
+        raise OutputError(f"{run} holds no trained generator ({MODEL} is missing); `braingan train DATA {run}` makes one")
+    config = read_json(run / CONFIG)
+    try:
+        settings = TrainingSettings.from_json(config["settings"])
+        spec = ImageSpec(**(config["spec"] | {"classes": tuple(config["spec"]["classes"])}))
+        preprocessing = Preprocessing.from_json(config["preprocessing"])
+        state = load_file(run / MODEL)
+    except (KeyError, TypeError, SafetensorError) as error:
+        raise OutputError(f"{run} is damaged: {type(error).__name__}: {error}") from error
+    generator = create_backend(settings.backend, **settings.hyperparameters).load(spec, state)
+    split = Split.load(run / SPLIT)
+    return StoredGenerator(generator, settings, preprocessing, split, sha256_of(run / MODEL), run)
+
+
+def load_generator(run: Path) -> Generator:
+    """Load what `train` made; see `load_run`."""
+    return load_run(run).generator
+
+
+def same_training(stored: StoredGenerator, settings: TrainingSettings, split: Split) -> list[str]:
+    """What differs between a stored training and one that is asked for: empty where nothing does."""
+    old: dict[str, Any] = stored.settings.to_json() | {"training images": stored.split.train_hash[:12]}
+    new: dict[str, Any] = settings.to_json() | {"training images": split.train_hash[:12]}
+    return [f"{key} {old[key]} there, {new[key]} asked" for key in new if old[key] != new[key] and key != "device"]

@@ -1,0 +1,93 @@
+"""Training images -> a run folder."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from pathlib import Path
+
+from braingan.data.preparation import PreparedSet
+from braingan.data.records import ImageSpec
+from braingan.data.split import Split
+from braingan.errors import OutputError
+from braingan.generation.devices import resolve_device
+from braingan.generation.protocol import TrainingData, TrainingRun
+from braingan.generation.registry import create_backend
+from braingan.generation.settings import TrainingSettings
+from braingan.generation.storage import StoredGenerator, is_finished, load_run, same_training, save_run
+from braingan.progress import readable_seconds
+
+log = logging.getLogger("braingan")
+
+LEFTOVERS = {"stats.jsonl", "samples", "checkpoints", "split.json", "config.json"}
+KEPT = {"cache"}
+
+
+def check_settings(settings: TrainingSettings, spec: ImageSpec) -> None:
+    """Refuse what cannot work before any training starts.
+
+    Raises:
+        BackendError: no such backend.
+        SettingsError: see `TrainingRun`, `GeneratorBackend.check`.
+    """
+    create_backend(settings.backend, **settings.hyperparameters).check(spec)
+    _training_run(settings, Path())
+
+
+def train_generator(train: PreparedSet, split: Split, settings: TrainingSettings, run: Path) -> StoredGenerator:
+    """Train on the images given, or take up what is finished.
+
+    Args:
+        train: the training images; the backend sees these and nothing else.
+        split: says so in the run folder; `split.train` are the same images.
+        settings: how.
+        run: the folder; one that holds an unfinished training is started anew, one that holds a
+            finished training of the same images with the same settings is loaded.
+
+    Raises:
+        OutputError: the folder holds something else.
+    """
+    settings = settings.resolved()
+    check_settings(settings, train.spec)
+    if is_finished(run):
+        stored = load_run(run)
+        differences = same_training(stored, settings, split)
+        if differences:
+            raise OutputError(f"{run} holds another training ({'; '.join(differences)}); give another folder")
+        log.info("taking the finished generator in %s", run)
+        return stored
+    _clear(run)
+    backend = create_backend(settings.backend, **settings.hyperparameters)
+    started = time.monotonic()
+    data = TrainingData(train.images, train.labels, train.spec)
+    generator = backend.fit(data, _training_run(settings, run))
+    seconds = time.monotonic() - started
+    save_run(run, generator, settings, train.preprocessing, split, seconds)
+    log.info("trained %s in %s: %s", settings.backend, readable_seconds(seconds), run)
+    return load_run(run)
+
+
+def _training_run(settings: TrainingSettings, folder: Path) -> TrainingRun:
+    return TrainingRun(
+        folder=folder,
+        steps=settings.steps,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        device=resolve_device(settings.device),
+        class_sampling=settings.class_sampling,
+    )
+
+
+def _clear(run: Path) -> None:
+    """Make the folder ready: what an unfinished training left goes, what is not ours is refused."""
+    run.mkdir(parents=True, exist_ok=True)
+    foreign = sorted(entry.name for entry in run.iterdir() if entry.name not in LEFTOVERS | KEPT)
+    if foreign:
+        raise OutputError(f"{run} holds {foreign[0]}, which no training wrote; give a new or empty folder")
+    for name in LEFTOVERS:
+        entry = run / name
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink(missing_ok=True)

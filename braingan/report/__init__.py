@@ -1,0 +1,1 @@
+"""A result as a table for the terminal and as a page to keep."""

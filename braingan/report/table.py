@@ -1,0 +1,96 @@
+"""A result as a table: aligned for a terminal, or in Markdown."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Sequence
+
+from braingan.benchmark.result import BenchmarkResult
+from braingan.report.facts import (
+    MEASURES,
+    NO_DEVICE,
+    caveats,
+    class_f1_text,
+    description,
+    difference,
+    images_text,
+    plural,
+    score_text,
+    seeds,
+    signed_text,
+)
+
+WIDTH = 100
+GAP = "  "
+SCORES = "Training images of each arm (real, synthetic) and its scores on the test images:"
+BY_CLASS = "F1 of each class, mean over seeds:"
+Rows = list[list[str]]
+
+
+def terminal_table(result: BenchmarkResult) -> str:
+    """The result as plain text, `WIDTH` columns wide where names allow; F1 by class moves below where it must."""
+    left, right = _scores(result), _classes(result)
+    wide = _aligned([a + b[1:] for a, b in zip(left, right, strict=True)])
+    fits = len(wide.split("\n")[0]) <= WIDTH
+    tables = [SCORES, wide] if fits else [SCORES, _aligned(left), BY_CLASS, _aligned(right)]
+    said = [_filled(line) for line in _sayings(result)]
+    notes = [_filled(note, "- ") for note in result.notes]
+    parts = [_filled(description(result)), *tables, "\n".join(notes), "\n".join(said)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def markdown_table(result: BenchmarkResult) -> str:
+    """The result in Markdown (a pipe table), with the same words."""
+    left, right = _scores(result), _classes(result)
+    head, *rows = [a + b[1:] for a, b in zip(left, right, strict=True)]
+    rule = ["---"] + ["---:"] * (len(head) - 1)
+    lines = [f"| {' | '.join(row)} |" for row in ([_escaped(cell) for cell in head], rule, *rows)]
+    notes = [f"- {_escaped(note)}" for note in result.notes]
+    parts = [_escaped(description(result)), "\n".join(lines), "\n".join(notes), " ".join(_sayings(result))]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _scores(result: BenchmarkResult) -> Rows:
+    rows = [["arm", "real", "synthetic", *("macro precision", "macro recall", "macro F1", "accuracy")]]
+    for arm, scores in result.summary.items():
+        images = [images_text(result, arm, key) for key in ("n_real", "n_synthetic")]
+        rows.append([arm, *images, *(score_text(scores[measure]) for measure in MEASURES)])
+    return rows
+
+
+def _classes(result: BenchmarkResult) -> Rows:
+    return [["arm", *(f"F1 {name}" for name in result.classes)]] + [
+        [arm, *class_f1_text(result, arm)] for arm in result.arms
+    ]
+
+
+def _sayings(result: BenchmarkResult) -> list[str]:
+    gain = difference(result)
+    shown = f"Macro F1, combined - real: {signed_text(gain)} over {plural(seeds(result), 'seed')}." if gain else ""
+    return [line for line in (shown, *caveats(result), NO_DEVICE) if line]
+
+
+def _aligned(rows: Rows) -> str:
+    rows = [[_printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [_line(row, widths) for row in rows]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    first, *others = zip(row, widths, strict=True)
+    return GAP.join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)])
+
+
+def _filled(text: str, bullet: str = "") -> str:
+    return textwrap.fill(_printable(text), WIDTH, initial_indent=bullet, subsequent_indent=" " * len(bullet))
+
+
+def _printable(text: str) -> str:
+    # names of folders may hold anything, also what moves a terminal's cursor
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"[\\`*<>|\[\]]|(?<!\w)_|_(?!\w)", r"\\\g<0>", " ".join(text.split()))

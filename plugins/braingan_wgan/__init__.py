@@ -1,0 +1,128 @@
+"""Wasserstein GANs: weight clipping, and gradient penalty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from braingan import ImageSpec
+from braingan.generation.gan import GAN
+from braingan.generation.layers import ProjectionHead, UpsamplingGenerator, strided_convolutions
+
+
+@dataclass(frozen=True)
+class Wasserstein(GAN):
+    """What both have in common: a critic that estimates a distance, and a generator that shortens it.
+
+    Attributes:
+        base_channels: feature maps of G at 32x32 and of the critic's first convolution.
+    """
+
+    n_critic: int = 5
+    base_channels: int = 32
+
+    def networks(self, spec: ImageSpec) -> tuple[nn.Module, nn.Module]:
+        """G and the critic."""
+        return UpsamplingGenerator(spec, self.latent_size, self.base_channels), Critic(spec, self.base_channels)
+
+    def discriminator_loss(self, D: nn.Module, real: Tensor, fake: Tensor, y: Tensor) -> Tensor:
+        """The critic's estimate of the distance, negative."""
+        distance: Tensor = D(real, y).mean() - D(fake, y).mean()
+        return -distance
+
+    def generator_loss(self, D: nn.Module, real: Tensor, fake: Tensor, y: Tensor) -> Tensor:
+        """What the critic thinks of fakes, negative."""
+        score: Tensor = D(fake, y).mean()
+        return -score
+
+
+@dataclass(frozen=True)
+class WGAN(Wasserstein):
+    """Wasserstein GAN with weight clipping: stable losses, slow to sharpen (Arjovsky et al. 2017).
+
+    Attributes:
+        clip: the critic's weights stay in [-clip, clip].
+    """
+
+    learning_rate: float = 5e-5
+    clip: float = 0.01
+
+    def optimizers(self, G: nn.Module, D: nn.Module) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
+        """RMSprop: the paper found that momentum makes the clipped critic unstable."""
+        rate = self.learning_rate
+        return torch.optim.RMSprop(G.parameters(), rate), torch.optim.RMSprop(D.parameters(), rate)
+
+    def after_discriminator_step(self, D: nn.Module) -> None:
+        """Clip the critic's weights."""
+        with torch.no_grad():
+            for weight in D.parameters():
+                weight.clamp_(-self.clip, self.clip)
+
+
+@dataclass(frozen=True)
+class WGANGP(Wasserstein):
+    """Wasserstein GAN with gradient penalty: sharper than clipping, slower a step (Gulrajani et al. 2017).
+
+    Attributes:
+        gp_weight: of the penalty.
+    """
+
+    learning_rate: float = 1e-4
+    gp_weight: float = 10.0
+
+    def discriminator_loss(self, D: nn.Module, real: Tensor, fake: Tensor, y: Tensor) -> Tensor:
+        """The critic's estimate of the distance, negative, and the penalty."""
+        return super().discriminator_loss(D, real, fake, y) + self.gp_weight * gradient_penalty(D, real, fake, y)
+
+    def optimizers(self, G: nn.Module, D: nn.Module) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
+        """Adam with betas (0, 0.9), as in the paper."""
+        betas = (0.0, 0.9)
+        return (
+            torch.optim.Adam(G.parameters(), self.learning_rate, betas),
+            torch.optim.Adam(D.parameters(), self.learning_rate, betas),
+        )
+
+
+class Critic(nn.Module):
+    """D(x, y): four convolutions (kernel 3, stride 2) and one number; no batch normalisation.
+
+    The gradient penalty is defined image by image, which batch normalisation would mix.
+
+    Args:
+        spec: what it is shown.
+        base_channels: width of the first convolution; each further one doubles it.
+    """
+
+    def __init__(self, spec: ImageSpec, base_channels: int) -> None:
+        super().__init__()
+        widths = [base_channels * 2**level for level in range(4)]
+        self.features = strided_convolutions([spec.channels, *widths])
+        self.head = ProjectionHead(widths[-1] * (spec.size // 16) ** 2, len(spec.classes))
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """(N, C, H, W), (N,) -> (N,)."""
+        scores: Tensor = self.head(self.features(x), y)
+        return scores
+
+
+def gradient_penalty(D: nn.Module, real: Tensor, fake: Tensor, y: Tensor) -> Tensor:
+    """How far the critic's slope between real and fake images is from 1, squared, on average.
+
+    Computed in float32 with autocast off: half precision loses the small differences that it is made of.
+
+    Args:
+        D: the critic itself, not a wrapper that shares gradients among processes.
+        real: (N, C, H, W).
+        fake: (N, C, H, W).
+        y: (N,).
+
+    Returns:
+        A scalar that can be differentiated.
+    """
+    with torch.autocast(real.device.type, enabled=False):
+        share = torch.rand(len(real), 1, 1, 1, device=real.device)
+        between = torch.lerp(real.float(), fake.float(), share).requires_grad_(True)
+        (slope,) = torch.autograd.grad(D(between, y).sum(), between, create_graph=True)
+        return (slope.flatten(1).norm(dim=1) - 1).square().mean()
