@@ -57,8 +57,41 @@ _HOMES = {
 }  # fmt: skip
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = [  # noqa: PLE0604, RUF022 - made from the table above, in its order
-    *_HOME_OF,
+__all__ = [
+    "GAN",
+    "AugmentedDataset",
+    "BackendError",
+    "BackendInfo",
+    "BenchmarkResult",
+    "BrainganError",
+    "DataError",
+    "Generator",
+    "GeneratorBackend",
+    "ImageRecord",
+    "ImageSet",
+    "ImageSpec",
+    "LeakageError",
+    "OutputError",
+    "Preprocessing",
+    "Scores",
+    "SettingsError",
+    "Split",
+    "SplitError",
+    "SyntheticSet",
+    "TrainingData",
+    "TrainingDivergedError",
+    "TrainingRun",
+    "augment",
+    "benchmark",
+    "create_backend",
+    "list_backends",
+    "load_generator",
+    "load_synthetic",
+    "phantom",
+    "register_backend",
+    "sample",
+    "synthetic_counts",
+    "train",
 ]
 
 

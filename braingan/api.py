@@ -104,7 +104,9 @@ def sample(
     from braingan.generation.storage import load_run
 
     if count < 1 or seed < 0:
-        raise SettingsError(f"count {count} and seed {seed} were asked; a count of 1 or more and a seed of 0 or more work")
+        raise SettingsError(
+            f"count {count} and seed {seed} were asked; a count of 1 or more and a seed of 0 or more work"
+        )
     stored = load_run(Path(run))
     classes = stored.generator.spec.classes
     if class_name is not None and class_name not in classes:

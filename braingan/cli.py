@@ -15,7 +15,6 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -78,7 +77,7 @@ def _command(function: Callable[..., Any], show: Callable[[Any, Mapping[str, Any
 
     command.__signature__ = inspect.Signature([*parameters, as_json])  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in [*parameters, as_json]}
-    del command.__wrapped__  # type: ignore[attr-defined] - typer would look through to the original signature
+    vars(command).pop("__wrapped__")  # typer would look through it to the original signature
     summary = inspect.cleandoc(function.__doc__ or "").partition("\n\nArgs:")[0]
     app.command(function.__name__, help=summary)(command)
 
@@ -86,9 +85,9 @@ def _command(function: Callable[..., Any], show: Callable[[Any, Mapping[str, Any
 def _option(parameter: inspect.Parameter, function: Callable[..., Any]) -> inspect.Parameter:
     """The same parameter as typer wants it, with the help from the docstring."""
     text = _argument_help(function).get(parameter.name, "")
-    kind = eval(str(parameter.annotation), vars(api))  # noqa: S307 - our own annotations, kept as strings
+    kind: Any = eval(str(parameter.annotation), vars(api))
     if parameter.default is inspect.Parameter.empty:
-        annotation = Annotated[kind, typer.Argument(help=text, show_default=False)]  # type: ignore[valid-type]
+        annotation = Annotated[kind, typer.Argument(help=text, show_default=False)]
         return parameter.replace(annotation=annotation, kind=inspect.Parameter.KEYWORD_ONLY)
     if kind in {Mapping[str, Any] | None, Sequence[str] | None}:
         kind = list[str] | None
@@ -96,7 +95,7 @@ def _option(parameter: inspect.Parameter, function: Callable[..., Any]) -> inspe
     if kind is bool:
         names = [f"{names[0]}/--no-{names[0][2:]}"]
     option = typer.Option(*names, help=text, show_default=parameter.default not in (None, False))
-    return parameter.replace(annotation=Annotated[kind, option])  # type: ignore[valid-type]
+    return parameter.replace(annotation=Annotated[kind, option])
 
 
 def _argument_help(function: Callable[..., Any]) -> dict[str, str]:
@@ -188,5 +187,3 @@ def backends(
     for info in found:
         about = f"BROKEN: {info.error}" if info.error else info.description
         _write(f"{info.name:<{width}}  {about} ({info.distribution} {info.version})".rstrip())
-
-

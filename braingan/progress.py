@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -35,7 +36,7 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._bar.close()
 
-    def advance(self, count: int = 1, **figures: float) -> None:
+    def advance(self, count: int, figures: Mapping[str, float] | None = None) -> None:
         """Count units as done and show some figures (losses, say) beside them."""
         self.done += count
         if not self._bar.disable:
@@ -44,9 +45,9 @@ class Progress:
             self._bar.update(count)
         elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            log.info("%s", self._line(figures))
+            log.info("%s", self._line(figures or {}))
 
-    def _line(self, figures: dict[str, float]) -> str:
+    def _line(self, figures: Mapping[str, float]) -> str:
         rate = self.done / max(time.monotonic() - self._started, 1e-9)
         left = readable_seconds((self.total - self.done) / max(rate, 1e-9))
         shown = "".join(f", {name} {value:.3f}" for name, value in figures.items())

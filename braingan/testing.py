@@ -122,7 +122,9 @@ def _check_storage(
     plain = all(isinstance(value, Tensor) and value.is_contiguous() for value in state.values())
     _require(plain, "gave a state_dict with values that are no contiguous tensors")
     loaded = backend.load(spec, {key: value.clone() for key, value in state.items()})
-    _require(_close_to(images)(loaded.sample(labels, seed=3)), "gives other images after its state was stored and loaded")
+    _require(
+        _close_to(images)(loaded.sample(labels, seed=3)), "gives other images after its state was stored and loaded"
+    )
 
 
 def _check_refuses(backend: GeneratorBackend) -> None:
@@ -133,7 +135,9 @@ def _check_refuses(backend: GeneratorBackend) -> None:
         except SettingsError as error:
             _require(str(size) in str(error), f"refuses size {size} without naming it")
         except Exception as error:
-            raise BackendError(f"check_backend: check() of size {size} raised {type(error).__name__}: {error}") from error
+            raise BackendError(
+                f"check_backend: check() of size {size} raised {type(error).__name__}: {error}"
+            ) from error
 
 
 def _check_small(backend: GeneratorBackend, spec: ImageSpec) -> None:

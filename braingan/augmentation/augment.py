@@ -96,7 +96,9 @@ def check_generator(stored: StoredGenerator, classes: Sequence[str], split: Spli
     """
     made, asked = list(stored.generator.spec.classes), list(classes)
     if made != asked:
-        raise SettingsError(f"the generator in {stored.folder} makes {', '.join(made)}; the data have {', '.join(asked)}")
+        raise SettingsError(
+            f"the generator in {stored.folder} makes {', '.join(made)}; the data have {', '.join(asked)}"
+        )
     learned = {file.sha256 for file in stored.split.train}
     seen = sorted(file.file for file in (*split.val, *split.test) if file.sha256 in learned)
     if seen:

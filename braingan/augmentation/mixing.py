@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sized
+from typing import Any, cast
 
 import torch
 from PIL import Image
@@ -61,7 +61,7 @@ class AugmentedDataset(Dataset[tuple[Any, Any]]):
         self._transform = transform if transform is not None else getattr(self._base, "transform", None)
         own_target = getattr(self._base, "target_transform", None)
         self._target_transform = target_transform if target_transform is not None else own_target
-        self._length = len(real)  # type: ignore[arg-type] - map-style datasets have a length
+        self._length = len(cast(Sized, real))
         self._labels = self._match_classes()
         self._mode, sizes = self._look_at_real(explicit=transform is not None)
         self._warn_of_differences(sizes)
@@ -104,7 +104,7 @@ class AugmentedDataset(Dataset[tuple[Any, Any]]):
             raise IndexError(f"index {index} is outside of {len(self)} images")
         if index < self._length:
             if self._on_top is None:
-                return self.real[index]  # type: ignore[no-any-return] - the user's own item, as it is
+                return cast(tuple[Any, Any], self.real[index])
             image, label = self.real[index]
             return self._on_top(image), label
         file = self.synthetic.files[index - self._length]

@@ -34,7 +34,9 @@ def check_can_write(channels: int) -> None:
         raise SettingsError(f"images of {channels} channels were asked for as PNG; 1, 3 or 4 work")
 
 
-def write_synthetic(stored: StoredGenerator, counts: Mapping[int, int], out: Path, *, seed: int, below: str = "") -> None:
+def write_synthetic(
+    stored: StoredGenerator, counts: Mapping[int, int], out: Path, *, seed: int, below: str = ""
+) -> None:
     """Write images, `manifest.jsonl` and `config.json`.
 
     Args:

@@ -38,7 +38,9 @@ class SyntheticSet(Dataset[tuple[Any, int]]):
         preprocessing: how the generator's training images were made, and so what the images look like.
     """
 
-    def __init__(self, files: tuple[SyntheticFile, ...], classes: tuple[str, ...], preprocessing: Preprocessing) -> None:
+    def __init__(
+        self, files: tuple[SyntheticFile, ...], classes: tuple[str, ...], preprocessing: Preprocessing
+    ) -> None:
         self.files = files
         self.classes = list(classes)
         self.preprocessing = preprocessing

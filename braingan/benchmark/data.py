@@ -87,7 +87,9 @@ def load_data(
         held_out = _test_set(test, prepared, preprocessing, cache, skip_bad=skip_bad)
         files = split_files(held_out, range(len(held_out)))
         if split and split.test != files:
-            raise SplitError(f"{test} does not hold the {len(split.test)} test images of the split; give the same folder")
+            raise SplitError(
+                f"{test} does not hold the {len(split.test)} test images of the split; give the same folder"
+            )
         split = replace(split or split_by_group(prepared, seed=split_seed, parts=("train", "val")), test=files)
         split.refuse_shared_groups()
         parts = locate(replace(split, test=()), prepared)
@@ -103,8 +105,8 @@ def _test_set(
     source = held_out.source
     if source.classes != prepared.source.classes:
         raise DataError(
-            f"{test} has the classes {', '.join(source.classes)}, the training data {', '.join(prepared.source.classes)}; "
-            "both need the same"
+            f"{test} has the classes {', '.join(source.classes)}, the training data "
+            f"{', '.join(prepared.source.classes)}; both need the same"
         )
     if source.has_patients:
         return held_out

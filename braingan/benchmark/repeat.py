@@ -25,7 +25,9 @@ def settings_and_split(
     """
     if config is None:
         if split and test:
-            raise SettingsError("--split and --test were both asked; a split names its own test images: give one of them")
+            raise SettingsError(
+                "--split and --test were both asked; a split names its own test images: give one of them"
+            )
         return asked, Split.load(Path(split)) if split else None
     if split:
         raise SettingsError("--config and --split were both asked; --config brings its own split: give one of them")
@@ -33,7 +35,11 @@ def settings_and_split(
     own = {field.name for field in fields(BenchmarkSettings)}
     settings = BenchmarkSettings.from_json({key: value for key, value in before.settings.items() if key in own})
     default = BenchmarkSettings()
-    changed = [name for name in sorted(own - FREE) if getattr(asked, name) not in (getattr(default, name), getattr(settings, name))]
+    changed = [
+        name
+        for name in sorted(own - FREE)
+        if getattr(asked, name) not in (getattr(default, name), getattr(settings, name))
+    ]
     if changed:
         option = changed[0].replace("_", "-")
         raise SettingsError(f"--config and --{option} were both asked; --config brings its own settings: leave one out")

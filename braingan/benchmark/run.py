@@ -153,7 +153,9 @@ def _check(settings: BenchmarkSettings, loaded: BenchmarkData, stored: StoredGen
     counts = synthetic_counts(loaded.train.source.targets, settings.ratio)
     empty = [spec.classes[label] for label, count in counts.items() if not count]
     if empty:
-        raise SettingsError(f"ratio {settings.ratio} leaves class {empty[0]!r} without synthetic images; a larger one works")
+        raise SettingsError(
+            f"ratio {settings.ratio} leaves class {empty[0]!r} without synthetic images; a larger one works"
+        )
     build_classifier(settings.classifier, spec)
     names = ("backend", "hyperparameters", "size", "channels", "steps", "batch_size", "class_sampling")
     return replace(settings, **{name: getattr(training, name) for name in names})

@@ -44,4 +44,5 @@ def write_png(path: Path, image: Tensor, text: Mapping[str, str]) -> None:
 def grid(images: Tensor, columns: int) -> Tensor:
     """(N, C, H, W) uint8 -> one (3 or 1, height, width) uint8 picture with `columns` images in a row."""
     shown = images[:, :3] if images.shape[1] != 2 else images[:, :1]
-    return make_grid(shown, nrow=columns, padding=2)
+    picture: Tensor = make_grid(shown, nrow=columns, padding=2)
+    return picture

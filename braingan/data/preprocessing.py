@@ -90,7 +90,9 @@ class Preprocessing:
             .resize((self.size, self.size), Image.Resampling.LANCZOS)
             for band in range(pixels.shape[2])
         ]
-        return np.clip(np.rint(np.stack([np.asarray(band) for band in bands])), 0, 255).astype(np.uint8)
+        stacked = np.rint(np.stack([np.asarray(band) for band in bands]))
+        prepared: np.ndarray = np.clip(stacked, 0, 255).astype(np.uint8)
+        return prepared
 
 
 def foreground_mask(pixels: np.ndarray) -> np.ndarray:

@@ -119,7 +119,8 @@ def _own_model(name: str) -> Callable[..., Any]:
     if added:
         sys.path.insert(0, here)
     try:
-        return getattr(importlib.import_module(module), function)  # type: ignore[no-any-return] - checked when called
+        own: Callable[..., Any] = getattr(importlib.import_module(module), function)
+        return own
     except (ImportError, AttributeError, ValueError) as error:
         raise SettingsError(f"model {name} cannot be imported: {error}; give package.module:function") from error
     finally:
@@ -174,7 +175,7 @@ def train_classifier(
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 schedule.step()
-                progress.advance(loss=float(loss.detach()))
+                progress.advance(1, {"loss": float(loss.detach())})
     return model.eval()
 
 
@@ -191,5 +192,7 @@ def predict(model: nn.Module, images: Tensor, *, device: torch.device, batch_siz
         (N, classes) float32 on the CPU; rows sum to 1.
     """
     with torch.inference_mode():
-        batches = [model(normalise(part.to(device))).float().softmax(dim=1).cpu() for part in images.split(batch_size)]
+        batches = [
+            model(normalise(part.to(device))).float().softmax(dim=1).cpu() for part in torch.split(images, batch_size)
+        ]
     return torch.cat(batches)

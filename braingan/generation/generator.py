@@ -35,7 +35,7 @@ class GANGenerator:
         with torch.inference_mode():
             batches = [
                 self.G(z.to(device), y.to(device)).float().cpu()
-                for z, y in zip(latents.split(BATCH), padded.split(BATCH), strict=True)
+                for z, y in zip(torch.split(latents, BATCH), torch.split(padded, BATCH), strict=True)
             ]
         images = torch.cat(batches) if batches else torch.zeros(0, *self.spec.shape)
         return images[ahead : ahead + len(labels)].clone()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +32,7 @@ class UpsamplingGenerator(nn.Module):
         self.start = widths[0]
         self.dense = nn.Linear(latent_size + self.classes, self.start * 4 * 4)
         layers: list[nn.Module] = [nn.BatchNorm2d(self.start), nn.ReLU()]
-        for narrow, wide in zip(widths[1:], widths, strict=False):
+        for wide, narrow in pairwise(widths):
             layers += [nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False), nn.BatchNorm2d(narrow), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], spec.channels, 4, 2, 1), nn.Tanh())
         self.apply(init_weights)
@@ -71,7 +72,7 @@ class ProjectionHead(nn.Module):
 def strided_convolutions(channels: Sequence[int]) -> nn.Sequential:
     """Convolutions with kernel 3 and stride 2 through these widths, each followed by LeakyReLU(0.2)."""
     layers: list[nn.Module] = []
-    for narrow, wide in zip(channels, channels[1:], strict=False):
+    for narrow, wide in pairwise(channels):
         layers += [nn.Conv2d(narrow, wide, 3, 2, 1), nn.LeakyReLU(0.2)]
     return nn.Sequential(*layers).apply(init_weights)
 

@@ -26,6 +26,8 @@ from braingan.progress import Progress, readable_seconds
 
 log = logging.getLogger("braingan")
 
+Weights = tuple[Tensor, ...] | list[Tensor]
+
 GRID_COLUMNS = 8
 STATISTICS_BATCHES = 16  # from which the averaged generator's batch statistics are measured
 
@@ -72,7 +74,7 @@ def train_gan(game: Game, data: TrainingData, run: TrainingRun) -> nn.Module:
         with Progress("training", run.steps, "steps") as progress:
             for step in range(run.steps):
                 losses = training.step(step)
-                progress.advance(**losses)
+                progress.advance(1, losses)
                 _record(training, step + 1, losses, time.monotonic() - started)
         return training.averaged()
 
@@ -127,7 +129,7 @@ class _Training:
     def _latents(self) -> Tensor:
         return torch.randn(self.run.batch_size, self.game.latent_size).to(self.run.device)
 
-    def _average(self, averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+    def _average(self, averaged: Weights, current: Weights, count: Tensor | int) -> None:
         decay = min(self.game.ema_decay, (1 + int(count)) / (10 + int(count)))
         torch._foreach_lerp_(averaged, current, 1 - decay)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
@@ -58,7 +58,7 @@ class TrainingRun:
     steps: int = 1000
     batch_size: int = 64
     seed: int = 0
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     class_sampling: ClassSampling = "balanced"
 
     def __post_init__(self) -> None:

@@ -49,7 +49,12 @@ def is_finished(run: Path) -> bool:
 
 
 def save_run(
-    run: Path, generator: Generator, settings: TrainingSettings, preprocessing: Preprocessing, split: Split, seconds: float
+    run: Path,
+    generator: Generator,
+    settings: TrainingSettings,
+    preprocessing: Preprocessing,
+    split: Split,
+    seconds: float,
 ) -> None:
     """Write a run folder; the weights come last, so that a folder with weights is complete."""
     split.save(run / SPLIT)
@@ -76,7 +81,9 @@ def load_run(run: Path) -> StoredGenerator:
     """
     run = Path(run)
     if not is_finished(run):
-        raise OutputError(f"{run} holds no trained generator ({MODEL} is missing); `braingan train DATA {run}` makes one")
+        raise OutputError(
+            f"{run} holds no trained generator ({MODEL} is missing); `braingan train DATA {run}` makes one"
+        )
     config = read_json(run / CONFIG)
     try:
         settings = TrainingSettings.from_json(config["settings"])

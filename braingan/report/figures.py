@@ -21,6 +21,7 @@ from braingan.report.facts import class_f1, runs_of
 
 WIDTH = 4.6  # inches: one column of the page, and still legible on a telephone
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")  # Okabe & Ito: told apart by everybody
+SEED_COLOURS = COLOURS[::-1]  # not those of the arms, for as long as there are others
 LINES = ("-", "--")  # for those who print without colours
 INK, FAINT = "#1f2933", "#d5dbe1"
 NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -95,7 +96,7 @@ def loss_figure(generators: Sequence[Mapping[str, Any]]) -> str:
         for number, generator in enumerate(generators):
             steps, values = zip(*((line["step"], line[key]) for line in generator["losses"]), strict=True)
             label = f"seed {generator['seed']}"
-            axes.plot(steps, values, color=_colour(number), linewidth=1, alpha=0.85, label=label)
+            axes.plot(steps, values, color=SEED_COLOURS[number % len(COLOURS)], linewidth=1.1, label=label)
         axes.set_ylabel(name)
         axes.grid()
     axes.set_xlabel("training step")

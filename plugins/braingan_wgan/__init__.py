@@ -125,4 +125,5 @@ def gradient_penalty(D: nn.Module, real: Tensor, fake: Tensor, y: Tensor) -> Ten
         share = torch.rand(len(real), 1, 1, 1, device=real.device)
         between = torch.lerp(real.float(), fake.float(), share).requires_grad_(True)
         (slope,) = torch.autograd.grad(D(between, y).sum(), between, create_graph=True)
-        return (slope.flatten(1).norm(dim=1) - 1).square().mean()
+        penalty: Tensor = (slope.flatten(1).norm(dim=1) - 1).square().mean()
+        return penalty

@@ -32,9 +32,9 @@ SEQUENCES = {"flair": 0.6, "t1c": 0.2, "t2": 0.2}  # share of the patients
 
 # Signal of the core and of the rim of each kind of tumour.
 LESIONS: dict[str, dict[Kind, tuple[float, float]]] = {
-    "t1c": {"solid": (0.86, 0.90), "ring": (0.22, 0.95), "diffuse": (0.32, 0.34)},
+    "t1c": {"solid": (0.86, 0.90), "ring": (0.22, 0.95), "diffuse": (0.80, 0.82)},
     "t2": {"solid": (0.80, 0.76), "ring": (0.90, 0.52), "diffuse": (0.78, 0.76)},
-    "flair": {"solid": (0.76, 0.78), "ring": (0.34, 0.80), "diffuse": (0.74, 0.72)},
+    "flair": {"solid": (0.80, 0.82), "ring": (0.58, 0.86), "diffuse": (0.78, 0.76)},
 }
 
 
