@@ -87,14 +87,14 @@ def _option(parameter: inspect.Parameter, function: Callable[..., Any]) -> inspe
     text = _argument_help(function).get(parameter.name, "")
     kind: Any = eval(str(parameter.annotation), vars(api))
     if parameter.default is inspect.Parameter.empty:
-        annotation = Annotated[kind, typer.Argument(help=text, show_default=False)]
+        annotation = Annotated[kind, typer.Argument(help=text, show_default=False, metavar=parameter.name.upper())]
         return parameter.replace(annotation=annotation, kind=inspect.Parameter.KEYWORD_ONLY)
     if kind in {Mapping[str, Any] | None, Sequence[str] | None}:
         kind = list[str] | None
     names = ["--class"] if parameter.name == "class_name" else [f"--{parameter.name.replace('_', '-')}"]
     if kind is bool:
         names = [f"{names[0]}/--no-{names[0][2:]}"]
-    option = typer.Option(*names, help=text, show_default=parameter.default not in (None, False))
+    option = typer.Option(*names, help=text, show_default=parameter.default is not None and parameter.default is not False)
     return parameter.replace(annotation=Annotated[kind, option])
 
 

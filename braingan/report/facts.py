@@ -21,6 +21,7 @@ ONE_SPLIT = (
     "what other patients would change is not in it."
 )
 ONE_SEED = "One seed shows no spread at all; --seeds 3 or more does."
+ONE_GENERATOR = "One given generator serves every seed, so what its training varies is not in the spread either."
 NO_DEVICE = "Research software, not a medical device."
 
 
@@ -90,7 +91,9 @@ def seeds(result: BenchmarkResult) -> int:
 
 def caveats(result: BenchmarkResult) -> list[str]:
     """How far the numbers can be believed: what every reader must be told, whatever the result."""
-    return [NO_TEST, ONE_SEED if seeds(result) == 1 else ONE_SPLIT]
+    if seeds(result) == 1:
+        return [NO_TEST, ONE_SEED]
+    return [NO_TEST, ONE_SPLIT, ONE_GENERATOR] if result.settings.get("generator") else [NO_TEST, ONE_SPLIT]
 
 
 def groups_in(files: Iterable[Mapping[str, Any]]) -> int:

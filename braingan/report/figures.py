@@ -137,14 +137,15 @@ def _places(number: int, arms: int, groups: int) -> tuple[np.ndarray, float]:
 
 def _spread(axes: Axes, at: np.ndarray, values: Sequence[Sequence[float]], thickness: float, *, upright: bool) -> None:
     """Single runs as dots, side by side in the order of their seeds; the standard deviation as a whisker."""
-    for place, group in zip(at, values, strict=True):
-        beside = place + thickness * (np.linspace(-0.3, 0.3, len(group)) if len(group) > 1 else np.zeros(1))
-        style: dict[str, Any] = {"s": 11, "color": "white", "edgecolor": INK, "linewidth": 0.7, "zorder": 4}
-        axes.scatter(*((beside, group) if upright else (group, beside)), **style)
-        if len(group) > 1:
-            x, y = (place, np.mean(group)) if upright else (np.mean(group), place)
-            std: dict[str, Any] = {"yerr" if upright else "xerr": np.std(group, ddof=1)}
-            axes.errorbar(x, y, **std, color=INK, linewidth=1.1, capsize=3, zorder=3)
+    runs = np.asarray(values)  # (bars, runs)
+    beside = at[:, None] + (thickness * np.linspace(-0.3, 0.3, runs.shape[1]) if runs.shape[1] > 1 else 0)
+    style: dict[str, Any] = {"s": 11, "color": "white", "edgecolor": INK, "linewidth": 0.7, "zorder": 4}
+    axes.scatter(*((beside, runs) if upright else (runs, beside)), **style)
+    if runs.shape[1] > 1:
+        means = runs.mean(axis=1)
+        std: dict[str, Any] = {"yerr" if upright else "xerr": runs.std(axis=1, ddof=1)}
+        places = (at, means) if upright else (means, at)
+        axes.errorbar(*places, **std, color=INK, linestyle="none", elinewidth=1.1, capsize=3, zorder=3)
 
 
 def _legend(figure: Figure, axes: Axes) -> None:

@@ -78,6 +78,6 @@ def _duration(seconds: float | None) -> str:
 
 def _setting(value: Any) -> str:
     """A setting as a person reads it: words as they are, everything else as JSON."""
-    if value is None:
+    if value is None or value == {}:
         return "none"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
