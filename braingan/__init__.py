@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from braingan.augmentation.counts import synthetic_counts
     from braingan.augmentation.mixing import AugmentedDataset
     from braingan.augmentation.synthetic import SyntheticSet, load_synthetic
-    from braingan.benchmark.result import BenchmarkResult
     from braingan.data.preprocessing import Preprocessing
     from braingan.data.records import ImageRecord, ImageSet, ImageSpec
     from braingan.data.split import Split
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
         TrainingDivergedError,
     )
     from braingan.evaluation.scores import Scores
+    from braingan.experiment.result import BenchmarkResult
     from braingan.generation.gan import GAN
     from braingan.generation.protocol import Generator, GeneratorBackend, TrainingData, TrainingRun
     from braingan.generation.registry import BackendInfo, create_backend, list_backends, register_backend
@@ -41,7 +41,7 @@ _HOMES = {
     "braingan.augmentation.counts": ("synthetic_counts",),
     "braingan.augmentation.mixing": ("AugmentedDataset",),
     "braingan.augmentation.synthetic": ("SyntheticSet", "load_synthetic"),
-    "braingan.benchmark.result": ("BenchmarkResult",),
+    "braingan.experiment.result": ("BenchmarkResult",),
     "braingan.data.preprocessing": ("Preprocessing",),
     "braingan.data.records": ("ImageRecord", "ImageSet", "ImageSpec"),
     "braingan.data.split": ("Split",),

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from braingan.augmentation.mixing import AugmentedDataset
     from braingan.augmentation.synthetic import SyntheticSet
-    from braingan.benchmark.result import BenchmarkResult
     from braingan.data.phantom import PhantomSummary
+    from braingan.experiment.result import BenchmarkResult
     from braingan.generation.protocol import Generator
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
@@ -242,10 +242,10 @@ def benchmark(
     Raises:
         BrainganError: see `braingan.errors`; settings are refused before training starts.
     """
-    from braingan.benchmark.repeat import settings_and_split
-    from braingan.benchmark.run import run_benchmark
-    from braingan.benchmark.settings import BenchmarkSettings
-    from braingan.report.write import write_reports
+    from braingan.experiment.repeat import settings_and_split
+    from braingan.experiment.run import run_benchmark
+    from braingan.experiment.settings import BenchmarkSettings
+    from braingan.reporting.write import write_reports
 
     asked = BenchmarkSettings(
         backend=backend, hyperparameters=hyperparameters or {}, size=size, channels=channels, steps=steps,

@@ -94,7 +94,9 @@ def _option(parameter: inspect.Parameter, function: Callable[..., Any]) -> inspe
     names = ["--class"] if parameter.name == "class_name" else [f"--{parameter.name.replace('_', '-')}"]
     if kind is bool:
         names = [f"{names[0]}/--no-{names[0][2:]}"]
-    option = typer.Option(*names, help=text, show_default=parameter.default is not None and parameter.default is not False)
+    option = typer.Option(
+        *names, help=text, show_default=parameter.default is not None and parameter.default is not False
+    )
     return parameter.replace(annotation=Annotated[kind, option])
 
 
@@ -150,7 +152,7 @@ def _show_augment(mixed: Any, given: Mapping[str, Any]) -> Shown:
 
 
 def _show_benchmark(result: Any, given: Mapping[str, Any]) -> Shown:
-    from braingan.report.table import terminal_table
+    from braingan.reporting.table import terminal_table
 
     return f"{terminal_table(result)}\n\n{given['out'] / 'report.html'}", result.to_json()
 

@@ -98,12 +98,13 @@ class Anatomy:
 
     def depth(self, grid: Grid, height: float) -> Field:
         """Distance inwards from the skin."""
-        angle = np.arctan2(grid.u, -grid.v)
+        angle = np.linspace(-np.pi, np.pi, 721)
         radius = self.aspect / np.sqrt(np.cos(angle) ** 2 * self.aspect**2 + np.sin(angle) ** 2)
         radius *= 1 - self.egg * np.cos(angle) * np.sin(angle) ** 2
         for order, share in enumerate(self.outline, start=2):
             radius += share * np.cos(order * angle + 7 * share / 0.012)
-        depth: Field = self.scale(height) * radius - np.hypot(grid.u, grid.v)
+        edge = np.interp(np.arctan2(grid.u, -grid.v), angle, self.scale(height) * radius).astype(np.float32)
+        depth: Field = edge - np.hypot(grid.u, grid.v)
         return depth
 
     def slant(self, height: float) -> float:
@@ -193,6 +194,8 @@ def _fissure(anatomy: Anatomy, height: float, side: Field, v: Field) -> Field:
 def _insula(anatomy: Anatomy, height: float, side: Field, v: Field) -> Field:
     """Signed distance into the Sylvian fissure, at the level of the basal ganglia."""
     share = 1 - ramp(0.10, 0.26, height)
+    if share == 0:
+        return np.full_like(side, -1.0)
     width = (0.9 * anatomy.sulci + 0.25 * anatomy.csf) * share - 0.02 * (1 - share)
     outer = to_segment(side, v, (0.80, -0.24), (0.48, -0.10))
     inner = np.minimum(

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from braingan.report.table import markdown_table, terminal_table
+from braingan.reporting.table import markdown_table, terminal_table
 
 Maker = Any  # tests/report/conftest.py
 FOUR = ("glioma", "meningioma", "no_tumor", "pituitary")

@@ -11,12 +11,12 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from braingan.benchmark.result import BenchmarkResult
 from braingan.data.files import replacing
 from braingan.data.split import PARTS
 from braingan.errors import OutputError
+from braingan.experiment.result import BenchmarkResult
 from braingan.progress import readable_seconds
-from braingan.report import facts, figures
+from braingan.reporting import facts, figures
 
 BAD_FILES_SHOWN = 50
 
@@ -41,7 +41,7 @@ def _page(result: BenchmarkResult, pictures: Mapping[str, Path] | None) -> str:
     # autoescape: names of classes, files and folders are somebody else's words
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"score": facts.score_text, "duration": _duration, "setting": _setting}
-    template = environment.from_string(files("braingan.report").joinpath("report.html").read_text(encoding="utf-8"))
+    template = environment.from_string(files("braingan.reporting").joinpath("report.html").read_text(encoding="utf-8"))
     return template.render(
         result=result,
         facts=facts,

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from braingan.benchmark.result import BenchmarkResult
 from braingan.data.split import PARTS
+from braingan.experiment.result import BenchmarkResult
 
 MEASURES = {"precision": "precision", "recall": "recall", "f1": "F1", "accuracy": "accuracy"}
 

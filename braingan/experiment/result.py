@@ -1,4 +1,4 @@
-"""What a benchmark found, as a record that is JSON in and out. `docs/result.md` describes the schema."""
+"""What a benchmark found, as a record that is JSON in and out. `docs/benchmark.md` describes the schema."""
 
 from __future__ import annotations
 

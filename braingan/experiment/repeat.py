@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from pathlib import Path
 
-from braingan.benchmark.result import BenchmarkResult
-from braingan.benchmark.settings import BenchmarkSettings
 from braingan.data.split import Split
 from braingan.errors import SettingsError
+from braingan.experiment.result import BenchmarkResult
+from braingan.experiment.settings import BenchmarkSettings
 
 FREE = {"device", "skip_bad"}  # may differ from the run that is repeated
 

@@ -6,8 +6,8 @@ import re
 import textwrap
 from collections.abc import Sequence
 
-from braingan.benchmark.result import BenchmarkResult
-from braingan.report.facts import (
+from braingan.experiment.result import BenchmarkResult
+from braingan.reporting.facts import (
     MEASURES,
     NO_DEVICE,
     caveats,

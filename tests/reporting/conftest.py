@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from braingan.benchmark.result import BenchmarkResult, summarise
+from braingan.experiment.result import BenchmarkResult, summarise
 
 LEVELS = {"real": 0.78, "synthetic": 0.55, "combined": 0.81}
 Maker = Callable[..., BenchmarkResult]

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from braingan.errors import OutputError
-from braingan.report.figures import macro_figure
-from braingan.report.html import write_report
+from braingan.reporting.figures import macro_figure
+from braingan.reporting.html import write_report
 
 Maker = Any  # tests/report/conftest.py
 NASTY = ("<b>bold</b>", '" onload="x', "$\\frac{", "{{ 7 * 7 }}")

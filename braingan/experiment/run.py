@@ -17,10 +17,6 @@ from braingan.augmentation.augment import check_generator
 from braingan.augmentation.counts import synthetic_counts
 from braingan.augmentation.synthesis import check_can_write, write_synthetic
 from braingan.augmentation.synthetic import SyntheticSet, load_synthetic
-from braingan.benchmark.arms import ARMS, Arm, LabelledImages
-from braingan.benchmark.data import BenchmarkData, load_data
-from braingan.benchmark.result import BenchmarkResult, summarise
-from braingan.benchmark.settings import BenchmarkSettings
 from braingan.data.decoding import read_pixels
 from braingan.data.files import fingerprint, read_json, replacing, replacing_folder, write_json
 from braingan.data.pictures import grid, write_png
@@ -29,6 +25,10 @@ from braingan.data.split import Split
 from braingan.errors import OutputError, SettingsError
 from braingan.evaluation.classifier import build_classifier, predict, train_classifier
 from braingan.evaluation.scores import score
+from braingan.experiment.arms import ARMS, Arm, LabelledImages
+from braingan.experiment.data import BenchmarkData, load_data
+from braingan.experiment.result import BenchmarkResult, summarise
+from braingan.experiment.settings import BenchmarkSettings
 from braingan.generation.devices import resolve_device
 from braingan.generation.storage import StoredGenerator, load_run
 from braingan.generation.train import check_settings, train_generator

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from braingan.benchmark.arms import LabelledImages
 from braingan.data.preparation import PreparedSet, prepare_folder
 from braingan.data.preprocessing import Preprocessing
 from braingan.data.records import ImageSet
 from braingan.data.split import Split, locate, split_by_group, split_files
 from braingan.errors import DataError, SettingsError, SplitError
+from braingan.experiment.arms import LabelledImages
 
 
 @dataclass(frozen=True)

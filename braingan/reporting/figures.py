@@ -16,8 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from braingan.benchmark.result import BenchmarkResult
-from braingan.report.facts import class_f1, runs_of
+from braingan.experiment.result import BenchmarkResult
+from braingan.reporting.facts import class_f1, runs_of
 
 WIDTH = 4.6  # inches: one column of the page, and still legible on a telephone
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")  # Okabe & Ito: told apart by everybody

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from braingan.benchmark.result import BenchmarkResult
 from braingan.data.files import replacing
-from braingan.report.html import write_report
-from braingan.report.table import markdown_table
+from braingan.experiment.result import BenchmarkResult
+from braingan.reporting.html import write_report
+from braingan.reporting.table import markdown_table
 
 
 def write_reports(result: BenchmarkResult, out: Path, *, without_images: bool) -> None:
