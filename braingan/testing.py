@@ -121,7 +121,9 @@ def _check_storage(
     state = generator.state_dict()
     plain = all(isinstance(value, Tensor) and value.is_contiguous() for value in state.values())
     _require(plain, "gave a state_dict with values that are no contiguous tensors")
+    before = torch.random.get_rng_state()
     loaded = backend.load(spec, {key: value.clone() for key, value in state.items()})
+    _require(torch.equal(before, torch.random.get_rng_state()), "moved the caller's random state while loading")
     _require(
         _close_to(images)(loaded.sample(labels, seed=3)), "gives other images after its state was stored and loaded"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +27,7 @@ def open_image(path: Path) -> Image.Image:
         DataError: the file is empty, truncated, no image, or too large.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Pillow's about metadata and size; the size is judged below
-            return _open(path)
+        return _open(path)
     except DataError:
         raise
     except UnidentifiedImageError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -131,7 +132,7 @@ def _metadata_rows(data: Path, findings: Findings) -> Iterator[_Row]:
     seen: set[str] = set()
     masks: set[str] = set()
     rows: list[_Row] = []
-    for number, entry in enumerate(_read_csv(data / METADATA), start=2):
+    for number, entry in _read_csv(data / METADATA):
         row = _parse(entry, number, data, findings)
         if row is None:
             continue
@@ -160,14 +161,17 @@ def _images_without_row(data: Path, masks: set[str]) -> Iterator[str]:
             yield path.as_posix()
 
 
-def _read_csv(path: Path) -> Iterator[dict[str, str]]:
+def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Each row with the number of its last line."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
-            if "file_name" not in (reader.fieldnames or ()):
-                raise DataError(f"{path} has no column file_name; its columns are {', '.join(reader.fieldnames or ())}")
-            yield from reader
-    except (UnicodeDecodeError, csv.Error) as error:
+            columns = reader.fieldnames or ()
+            if "file_name" not in columns:
+                raise DataError(f"{path} has no column file_name; its columns are {', '.join(columns) or 'none'}")
+            for entry in reader:
+                yield reader.line_num, entry
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise DataError(f"{path} cannot be read as CSV in UTF-8: {error}") from error
 
 
@@ -176,12 +180,15 @@ def _parse(entry: dict[str, str], number: int, data: Path, findings: Findings) -
     mask = (entry.get("mask") or "").strip()
     if not name:
         raise DataError(f"{data / METADATA}, line {number}: file_name is empty")
-    for path in filter(None, (name, mask)):
-        if _leaves(path):
-            findings.add(path, f"leaves the folder ({METADATA}, line {number})")
+    if min(name + mask) < " ":
+        raise DataError(f"{data / METADATA}, line {number}: a name holds a line break or another control character; is a quote left open?")
+    name = PurePosixPath(name).as_posix()
+    for path, what in ((name, ""), (mask, f"its mask {mask} ")):
+        if path and _leaves(path):
+            findings.add(name, f"{what}leaves the folder ({METADATA}, line {number})")
             return None
-        if not (data / path).is_file():
-            findings.add(path, f"does not exist but {METADATA}, line {number} names it")
+        if path and not os.path.isfile(data / path):
+            findings.add(name, f"{what}does not exist but {METADATA}, line {number} names it")
             return None
     if Path(name).suffix.lower() not in SUFFIXES:
         findings.add(name, f"is no image ({', '.join(SUFFIXES)} are read)")
@@ -190,13 +197,12 @@ def _parse(entry: dict[str, str], number: int, data: Path, findings: Findings) -
     label = (entry.get("label") or "").strip() or (parts[0] if len(parts) > 1 else "")
     if not label:
         raise DataError(f"{data / METADATA}, line {number}: {name} has no label and lies in no class folder")
-    normal = PurePosixPath(name).as_posix()
-    return _Row(normal, label, (entry.get("patient") or "").strip(), mask)
+    return _Row(name, label, (entry.get("patient") or "").strip(), mask)
 
 
 def _leaves(name: str) -> bool:
     path = PurePosixPath(name.replace("\\", "/"))
-    return path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or "\0" in name
+    return path.is_absolute() or ".." in path.parts or ":" in "".join(path.parts[:1])
 
 
 def _has_patients(data: Path, rows: list[_Row]) -> bool:

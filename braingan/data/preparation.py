@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ def prepare_folder(data: Path, preprocessing: Preprocessing, cache: Path, *, ski
     findings = Findings(skip_bad)
     source = read_folder(Path(data), findings)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        hashes = list(pool.map(sha256_of, [record.path for record in source.records]))
+        hashes = list(pool.map(_content, [record.path for record in source.records]))
     key = fingerprint(
         [preprocessing.to_json(), [[r.file, r.group, sha] for r, sha in zip(source.records, hashes, strict=True)]]
     )
@@ -106,6 +107,14 @@ def prepare_folder(data: Path, preprocessing: Preprocessing, cache: Path, *, ski
     if findings.bad:
         log.warning("went on without %d bad files, the first: %s", len(findings.bad), findings.bad[0].file)
     return prepared
+
+
+def _content(path: Path) -> str:
+    """The hash of a file, or nothing where it cannot be read: decoding says why."""
+    try:
+        return sha256_of(path)
+    except OSError:
+        return ""
 
 
 def _check_classes_left(data: Path, prepared: PreparedSet) -> None:
@@ -134,7 +143,12 @@ def _decode(source: ImageSet, preprocessing: Preprocessing) -> tuple[Tensor, lis
             images[list(read)] = preprocessing(list(read.values()))
         return len(indices)
 
-    with Progress("decoding", len(source)) as progress, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with (
+        warnings.catch_warnings(),  # here and not around each file: threads share the filters
+        Progress("decoding", len(source)) as progress,
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+    ):
+        warnings.simplefilter("ignore")  # Pillow's about metadata and size; the size is judged by the decoder
         for done in pool.map(prepare_volume, volumes.values()):
             progress.advance(done)
     return torch.from_numpy(images), reasons

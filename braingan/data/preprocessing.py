@@ -71,8 +71,12 @@ class Preprocessing:
             return [(0, 0, pixels.shape[1], pixels.shape[0]) for pixels in slices]
         by_shape: dict[tuple[int, ...], list[Box]] = {}
         for pixels in slices:
-            by_shape.setdefault(pixels.shape, []).append(foreground_box(pixels))
-        squares = {shape: square_around(_union(boxes), self.margin) for shape, boxes in by_shape.items()}
+            box = foreground_box(pixels)
+            by_shape.setdefault(pixels.shape, []).extend([box] if box else [])
+        squares = {
+            shape: square_around(_union(boxes or [(0, 0, shape[1], shape[0])]), self.margin)
+            for shape, boxes in by_shape.items()
+        }
         return [squares[pixels.shape] for pixels in slices]
 
     def _window(self, slices: Sequence[np.ndarray]) -> tuple[float, float]:
@@ -103,18 +107,21 @@ def foreground_mask(pixels: np.ndarray) -> np.ndarray:
 
     Returns:
         (height, width) bool: brighter, after a little smoothing, than a tenth of the way from the
-        darkest pixels to the brightest. Everything, where that leaves next to nothing.
+        darkest pixels to the brightest. Nowhere, where that leaves next to nothing: the slices
+        at the ends of a volume can be black.
     """
     grey = ndimage.uniform_filter(pixels.mean(axis=2), size=3)
     low, high = np.percentile(grey, (1.0, 99.0))
     mask: np.ndarray = grey > low + 0.1 * (high - low)
-    return mask if mask.mean() > 0.02 else np.ones_like(mask)
+    return mask if mask.mean() > 0.02 else np.zeros_like(mask)
 
 
-def foreground_box(pixels: np.ndarray) -> Box:
+def foreground_box(pixels: np.ndarray) -> Box | None:
     """The rectangle around the largest connected piece of the foreground: the head, and no burnt-in text."""
     mask = foreground_mask(pixels)
     labels, count = ndimage.label(mask)
+    if not count:
+        return None
     if count > 1:
         largest = int(np.argmax(np.bincount(labels.ravel())[1:])) + 1
         mask = labels == largest

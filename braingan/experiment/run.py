@@ -6,6 +6,7 @@ import csv
 import json
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ FOLD = 0  # there is one split so far; results name it, so that cross-validation
 BINS = 64
 PER_CLASS = 12  # images of a class in a sample grid
 ASKED = "asked.json"
+MAY_CHANGE = {"device", "seeds"}  # between two calls on one folder: more seeds add to what is there
 
 
 def run_benchmark(
@@ -156,7 +158,8 @@ def _check(settings: BenchmarkSettings, loaded: BenchmarkData, stored: StoredGen
         raise SettingsError(
             f"ratio {settings.ratio} leaves class {empty[0]!r} without synthetic images; a larger one works"
         )
-    build_classifier(settings.classifier, spec)
+    with torch.random.fork_rng(devices=[]):
+        build_classifier(settings.classifier, spec)
     names = ("backend", "hyperparameters", "size", "channels", "steps", "batch_size", "class_sampling")
     return replace(settings, **{name: getattr(training, name) for name in names})
 
@@ -167,7 +170,7 @@ def _claim(out: Path, settings: BenchmarkSettings, split: Split, stored: StoredG
     Raises:
         OutputError: the folder holds a benchmark with other settings, or something else.
     """
-    asked = settings.to_json() | {
+    asked = _flat(settings.to_json()) | {
         "training images": split.train_hash[:12],
         "test images": fingerprint(sorted(file.sha256 for file in split.test))[:12],
         "generator": stored.sha256[:12] if stored else None,
@@ -176,9 +179,9 @@ def _claim(out: Path, settings: BenchmarkSettings, split: Split, stored: StoredG
     if (out / ASKED).exists():
         before = read_json(out / ASKED)
         differences = [
-            f"{key} {before.get(key)} there, {asked[key]} asked"
-            for key in asked
-            if key != "device" and before.get(key) != asked[key]
+            f"{key} {before.get(key)} there, {asked.get(key)} asked"
+            for key in sorted(before.keys() | asked.keys())
+            if key not in MAY_CHANGE and before.get(key) != asked.get(key)
         ]
         if differences:
             raise OutputError(f"{out} holds another benchmark ({'; '.join(differences)}); give another folder")
@@ -187,6 +190,12 @@ def _claim(out: Path, settings: BenchmarkSettings, split: Split, stored: StoredG
     if foreign:
         raise OutputError(f"{out} holds {foreign[0]}, which no benchmark wrote; give a new or empty folder")
     write_json(out / ASKED, asked)
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """With each hyper-parameter as a setting of its own."""
+    flat = {key: value for key, value in settings.items() if key != "hyperparameters"}
+    return flat | dict(settings["hyperparameters"])
 
 
 def _in_memory(synthetic: SyntheticSet, stored: StoredGenerator) -> LabelledImages:

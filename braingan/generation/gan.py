@@ -85,7 +85,8 @@ class GAN(ABC):
             OutputError: the weights are of another network.
         """
         self.check(spec)
-        G, _ = self.networks(spec)
+        with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and replaced at once
+            G, _ = self.networks(spec)
         try:
             G.load_state_dict(dict(state))
         except RuntimeError as error:

@@ -210,7 +210,8 @@ def _sulci(anatomy: Anatomy, height: float, grid: Grid, u: Field, depth: Field) 
     """Signed distance into the sulci: the zero lines of noise that is drawn out from the surface inwards."""
     scale = anatomy.scale(height)
     around = np.arctan2(grid.v, (np.abs(u) - 0.30 * scale) * 1.5) / (2 * np.pi) + 0.5
-    place = np.stack([around * _AROUND + (u > 0) * (_AROUND + 1), np.clip(depth / FOLD_DEPTHS, 0, 1) * (_INWARDS - 1)])
+    ring = np.where(u > 0, np.float32(_AROUND + 1), np.float32(0))
+    place = np.stack([around * _AROUND + ring, np.clip(depth / FOLD_DEPTHS, 0, 1) * (_INWARDS - 1)])
     fold = ndimage.map_coordinates(_both_sides(anatomy.folds, height), place, order=1)
     row, column = place.astype(np.intp)  # the depth limit changes slowly: the nearest sample will do
     reach = _both_sides(anatomy.depths, height)[row, column]
@@ -292,7 +293,7 @@ def _dots(anatomy: Anatomy, dots: Field, height: float, grid: Grid, share: float
         left = (share * ball) ** 2 - (0.4 * (level - height)) ** 2
         if left > 0:
             reach = anatomy.scale(height) * radius * 0.85
-            centre = (reach * np.sin(angle) * anatomy.aspect, reach * np.cos(angle))
+            centre = (float(reach * np.sin(angle) * anatomy.aspect), float(reach * np.cos(angle)))
             away = left**0.5 - np.hypot(grid.u - centre[0], grid.v - centre[1])
             cover = np.maximum(cover, soft(away, 3 * grid.pixel))
     return cover

@@ -6,6 +6,7 @@ from left to right, `v` from front to back, and `height` from 0 (thalamus) to 1 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -37,7 +38,7 @@ def ramp(low: float, high: float, value: float) -> float:
 
 def ellipse(u: Field, v: Field, centre: tuple[float, float], radii: tuple[float, float], angle: float = 0.0) -> Field:
     """Relative radius: 0 at the centre, 1 on the edge."""
-    cos, sin = np.cos(angle), np.sin(angle)
+    cos, sin = math.cos(angle), math.sin(angle)  # numpy's are of double precision, which spreads
     along = (cos * (u - centre[0]) + sin * (v - centre[1])) / radii[0]
     across = (cos * (v - centre[1]) - sin * (u - centre[0])) / radii[1]
     radius: Field = np.sqrt(along * along + across * across)

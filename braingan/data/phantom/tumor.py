@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -51,7 +52,7 @@ class Tumor:
         random = stream(seed, patient, 1)
         even = random.uniform
         kind: Kind = random.choice(np.array(get_args(Kind)))
-        radius, side = even(0.13, 0.30), random.choice([-1.0, 1.0])
+        radius, side = even(0.13, 0.30), float(random.choice([-1.0, 1.0]))
         reach = min(even(1.1, 1.8) * radius / HEIGHT_UNIT, 0.44 * (levels[-1] - levels[0]))
         return cls(
             kind=kind,
@@ -111,7 +112,7 @@ def draw_lesion(tumor: Tumor, height: float, scale: float, inner: Grid, head: He
     share, radius, size = tumor.section(height), min(tumor.radii), inner.size
     rough = np.clip(tumor.rough.on_frame(height, size), -2, 2)
     patches = np.clip(tumor.rough.on_frame(1 - height, size), -2, 2)
-    within = head.brain * soft(np.sign(tumor.place[0]) * inner.u, 0.03)
+    within = head.brain * soft(math.copysign(1, tumor.place[0]) * inner.u, 0.03)
     away = tumor.away(inner, scale) * (1 + tumor.ragged * rough)
     core = soft((share - away) * radius, 2 * inner.pixel if tumor.kind != "diffuse" else 0.07) * within
     rim = soft((0.14 - np.abs(share - 0.14 - away)) * radius, 2 * inner.pixel) * within

@@ -1,0 +1,62 @@
+"""The public names, and that the command line is the API."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+import typer.main
+
+import braingan
+from braingan import api, cli
+
+
+def test_importing_braingan_and_asking_for_help_imports_no_torch() -> None:
+    code = (
+        "import sys, braingan, braingan.cli\n"
+        "try: braingan.cli.app(['--help'])\n"
+        "except SystemExit: pass\n"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'timm', 'sklearn', 'numpy')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_every_public_name_can_be_imported_and_none_is_missing_from_all() -> None:
+    assert sorted(braingan.__all__) == sorted(braingan._HOME_OF)
+    assert all(getattr(braingan, name) is not None for name in braingan.__all__)
+
+
+def test_verbs_stay_functions_when_the_rooms_behind_them_are_imported() -> None:
+    import braingan.experiment.run
+    import braingan.reporting.write  # noqa: F401
+
+    assert braingan.benchmark is api.benchmark
+    assert all(callable(getattr(braingan, verb)) for verb in ("train", "sample", "augment", "benchmark", "phantom"))
+
+
+def test_an_unknown_public_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'pix2pix'"):
+        braingan.pix2pix  # noqa: B018
+
+
+@pytest.mark.parametrize("verb", ["train", "sample", "augment", "benchmark", "phantom"])
+def test_commands_and_functions_have_the_same_names_and_defaults(verb: str) -> None:
+    command = typer.main.get_command(cli.app).commands[verb]  # type: ignore[attr-defined]
+    shown = {option.name: option for option in command.params if option.name not in {"as_json", "help"}}
+    function = inspect.signature(getattr(braingan, verb)).parameters
+    assert list(shown) == list(function)
+    for name, parameter in function.items():
+        required = parameter.default is inspect.Parameter.empty
+        assert shown[name].required == required
+        if not required:
+            assert shown[name].default == parameter.default, name
+            flag = "class" if name == "class_name" else name.replace("_", "-")
+            assert f"--{flag}" in shown[name].opts
+
+
+@pytest.mark.parametrize("verb", ["train", "sample", "augment", "benchmark", "phantom"])
+def test_every_argument_is_explained(verb: str) -> None:
+    function = getattr(braingan, verb)
+    assert set(cli._argument_help(function)) == set(inspect.signature(function).parameters)
