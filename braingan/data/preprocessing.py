@@ -100,32 +100,32 @@ class Preprocessing:
 
 
 def foreground_mask(pixels: np.ndarray) -> np.ndarray:
-    """Where the head is.
+    """Where the head is, and no burnt-in text.
 
     Args:
         pixels: (height, width, channels).
 
     Returns:
-        (height, width) bool: brighter, after a little smoothing, than a tenth of the way from the
-        darkest pixels to the brightest. Nowhere, where that leaves next to nothing: the slices
-        at the ends of a volume can be black.
+        (height, width) bool: the largest connected piece of what is brighter, after a little smoothing,
+        than a tenth of the way from the darkest pixels to the brightest. Nowhere, where that is next to
+        nothing: the slices at the ends of a volume can be black.
     """
     grey = ndimage.uniform_filter(pixels.mean(axis=2), size=3)
     low, high = np.percentile(grey, (1.0, 99.0))
     mask: np.ndarray = grey > low + 0.1 * (high - low)
-    return mask if mask.mean() > 0.02 else np.zeros_like(mask)
+    if mask.mean() <= 0.02:
+        return np.zeros_like(mask)
+    pieces, _ = ndimage.label(mask)
+    largest: np.ndarray = pieces == np.argmax(np.bincount(pieces.ravel())[1:]) + 1
+    return largest
 
 
 def foreground_box(pixels: np.ndarray) -> Box | None:
-    """The rectangle around the largest connected piece of the foreground: the head, and no burnt-in text."""
+    """The rectangle around the head; None where there is none."""
     mask = foreground_mask(pixels)
-    labels, count = ndimage.label(mask)
-    if not count:
-        return None
-    if count > 1:
-        largest = int(np.argmax(np.bincount(labels.ravel())[1:])) + 1
-        mask = labels == largest
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return None
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 

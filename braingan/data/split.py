@@ -61,7 +61,8 @@ class Split:
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON-able dictionary."""
-        return asdict(self)
+        parts = {part: [asdict(file) for file in getattr(self, part)] for part in PARTS}
+        return parts | {"grouped_by": self.grouped_by, "seed": self.seed}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Split:

@@ -1,0 +1,209 @@
+"""`AugmentedDataset` goes wherever the dataset went that it wraps."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm.data
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset, Subset, WeightedRandomSampler
+from torchvision import transforms
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
+
+import braingan
+from braingan import AugmentedDataset, DataError
+from braingan.augmentation.synthetic import SyntheticFile, SyntheticSet
+from braingan.data.preprocessing import Preprocessing
+
+
+def to_tensor() -> Any:
+    return transforms.Compose([transforms.Resize((32, 32)), transforms.ToTensor()])
+
+
+@pytest.fixture
+def synthetic(tmp_path: Path) -> SyntheticSet:
+    """Three grey images of class tumor and one of no_tumor, as `sample` writes them."""
+    files = []
+    for index, name in enumerate(["tumor", "tumor", "tumor", "no_tumor"]):
+        path = tmp_path / "synthetic" / f"{index}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((32, 32), 50 * index, np.uint8)).save(path)
+        files.append(SyntheticFile(path, name, index, 0, "dcgan", "f" * 64, "e" * 64))
+    return SyntheticSet(tuple(files), ("no_tumor", "tumor"), Preprocessing(size=32))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Class folders of grey 32-pixel images, as under OUT/real."""
+    for label, level in (("no_tumor", 20), ("tumor", 200)):
+        for number in range(3):
+            path = tmp_path / "real" / label / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((32, 32), level + number, np.uint8)).save(path)
+    return tmp_path / "real"
+
+
+class Own(Dataset[Any]):
+    """Somebody's own dataset."""
+
+    def __init__(self, items: list[tuple[Any, Any]]) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        return self.items[index]
+
+
+def grey(level: int = 9, size: int = 32) -> Image.Image:
+    return Image.fromarray(np.full((size, size), level, np.uint8))
+
+
+def test_real_items_come_first_and_untouched(folder: Path, synthetic: SyntheticSet) -> None:
+    real = ImageFolder(str(folder), transform=to_tensor())
+    mixed = AugmentedDataset(real, synthetic)
+    assert len(mixed) == 6 + 4
+    for index in range(6):
+        assert torch.equal(mixed[index][0], real[index][0])
+        assert mixed[index][1] == real[index][1]
+    assert mixed.targets == [0, 0, 0, 1, 1, 1, 1, 1, 1, 0]
+    assert mixed.classes == real.classes
+    assert mixed[-1][1] == 0
+    with pytest.raises(IndexError):
+        mixed[10]
+
+
+def test_synthetic_items_take_the_mode_and_pass_through_the_transforms_of_the_real_ones(
+    folder: Path, synthetic: SyntheticSet
+) -> None:
+    real = ImageFolder(str(folder), transform=to_tensor(), target_transform=lambda label: label * 10)
+    mixed = AugmentedDataset(real, synthetic)
+    image, label = mixed[6]
+    assert image.shape == (3, 32, 32)  # ImageFolder loads RGB
+    assert label == 10
+    raw = AugmentedDataset(ImageFolder(str(folder)), synthetic)
+    assert raw[7][0].mode == "RGB"
+    assert raw[7][0].getpixel((0, 0)) == (50, 50, 50)
+
+
+def test_classes_are_matched_by_name_and_not_by_order(folder: Path, synthetic: SyntheticSet) -> None:
+    (folder / "tumor").rename(folder / "a_tumor_first")
+    (folder / "a_tumor_first").rename(folder / "Z")
+    real = Own([(grey(), 0), (grey(), 1)])
+    real.classes = ["tumor", "no_tumor"]  # type: ignore[attr-defined]
+    mixed = AugmentedDataset(real, synthetic)
+    assert mixed.targets[2:] == [0, 0, 0, 1]
+    with pytest.raises(DataError, match="synthetic images have class 'tumor', the real ones have 'Z', 'no_tumor'"):
+        AugmentedDataset(ImageFolder(str(folder)), synthetic)
+
+
+def test_a_dataset_without_class_names_is_matched_by_order_with_a_warning(synthetic: SyntheticSet) -> None:
+    with pytest.warns(UserWarning, match="0 is 'no_tumor', 1 is 'tumor' is assumed"):
+        mixed = AugmentedDataset(Own([(grey(), 0), (grey(), 1)]), synthetic)
+    assert mixed.targets == [0, 1, 1, 1, 1, 0]
+    with pytest.raises(DataError, match=r"labels \[0, 5\] and no class names"):
+        AugmentedDataset(Own([(grey(), 0), (grey(), 5)]), synthetic)
+    named = AugmentedDataset(Own([(grey(), "tumor"), (grey(), "no_tumor")]), synthetic)
+    assert named.targets == ["tumor", "no_tumor", "tumor", "tumor", "tumor", "no_tumor"]
+
+
+def test_assigning_a_transform_reaches_both_parts_and_leaves_the_users_dataset_alone(
+    folder: Path, synthetic: SyntheticSet
+) -> None:
+    own = to_tensor()
+    real = ImageFolder(str(folder), transform=own)
+    mixed = AugmentedDataset(real, synthetic)
+    mixed.transform = lambda image: image.size
+    assert mixed[0][0] == mixed[9][0] == (32, 32)
+    assert real.transform is own
+    assert real[0][0].shape == (3, 32, 32)
+    plain = Own([(grey(), 0), (grey(), 1)])
+    plain.classes = ["no_tumor", "tumor"]  # type: ignore[attr-defined]
+    wrapped = AugmentedDataset(plain, synthetic)
+    wrapped.transform = lambda image: image.mode
+    assert wrapped[0][0] == wrapped[5][0] == "L"
+    assert plain[0][0].mode == "L"
+
+
+def test_timms_loader_assigns_its_transform_to_both_parts(folder: Path, synthetic: SyntheticSet) -> None:
+    mixed = AugmentedDataset(ImageFolder(str(folder)), synthetic)
+    loader = timm.data.create_loader(
+        mixed, (3, 24, 24), 5, is_training=True, use_prefetcher=False, num_workers=0, device=torch.device("cpu")
+    )
+    assert [tuple(images.shape) for images, _ in loader] == [(5, 3, 24, 24)] * 2
+
+
+def test_a_subset_of_a_dataset_is_wrapped_like_the_dataset(folder: Path, synthetic: SyntheticSet) -> None:
+    real = ImageFolder(str(folder), transform=to_tensor())
+    mixed = AugmentedDataset(Subset(Subset(real, [5, 0, 3]), [0, 1]), synthetic)
+    assert mixed.targets == [1, 0, 1, 1, 1, 0]
+    assert mixed[2][0].shape == (3, 32, 32)
+    mixed.transform = None
+    assert isinstance(mixed[0][0], Image.Image)
+    assert real[0][0].shape == (3, 32, 32)
+
+
+def test_it_can_be_pickled_and_read_by_workers_with_a_weighted_sampler(folder: Path, synthetic: SyntheticSet) -> None:
+    mixed = AugmentedDataset(ImageFolder(str(folder), transform=to_tensor()), synthetic)
+    assert len(pickle.loads(pickle.dumps(mixed))) == 10
+    weights = [1.0 / mixed.targets.count(label) for label in mixed.targets]
+    sampler = WeightedRandomSampler(weights, 12)
+    batches = list(DataLoader(mixed, batch_size=4, sampler=sampler, num_workers=2))
+    assert [tuple(images.shape) for images, _ in batches] == [(4, 3, 32, 32)] * 3
+
+
+def test_torchvision_v2_transforms_work(folder: Path, synthetic: SyntheticSet) -> None:
+    chain = v2.Compose([v2.ToImage(), v2.RandomHorizontalFlip(), v2.ToDtype(torch.float32, scale=True)])
+    mixed = AugmentedDataset(ImageFolder(str(folder), transform=chain), synthetic)
+    assert mixed[0][0].shape == mixed[9][0].shape == (3, 32, 32)
+
+
+def test_uint8_tensors_are_converted_to_and_float_tensors_need_a_transform(synthetic: SyntheticSet) -> None:
+    named = ["no_tumor", "tumor"]
+    eight = Own([(torch.zeros(3, 32, 32, dtype=torch.uint8), 0), (torch.zeros(3, 32, 32, dtype=torch.uint8), 1)])
+    eight.classes = named  # type: ignore[attr-defined]
+    assert AugmentedDataset(eight, synthetic)[3][0].shape == (3, 32, 32)
+    floats = Own([(torch.zeros(1, 32, 32), 0), (torch.zeros(1, 32, 32), 1)])
+    floats.classes = named  # type: ignore[attr-defined]
+    with pytest.raises(DataError, match=r"tensors \(1, 32, 32\) of torch\.float32.*pass transform="):
+        AugmentedDataset(floats, synthetic)
+    mixed = AugmentedDataset(floats, synthetic, transform=transforms.ToTensor(), target_transform=lambda y: -y)
+    assert mixed[2][0].shape == (1, 32, 32)
+    assert mixed[2][1] == -1
+    assert torch.equal(mixed[0][0], floats[0][0])
+
+
+@pytest.mark.parametrize("mode", ["P", "F", "I;16"])
+def test_a_mode_that_cannot_be_converted_to_is_refused(synthetic: SyntheticSet, mode: str) -> None:
+    odd = Own([(Image.new(mode, (32, 32)), 0)])
+    odd.classes = ["no_tumor", "tumor"]  # type: ignore[attr-defined]
+    with pytest.raises(DataError, match=f"PIL images of mode {mode}"):
+        AugmentedDataset(odd, synthetic)
+
+
+def test_an_empty_real_dataset_is_refused(synthetic: SyntheticSet) -> None:
+    empty = Own([])
+    empty.classes = ["no_tumor", "tumor"]  # type: ignore[attr-defined]
+    with pytest.raises(DataError, match="real dataset is empty"):
+        AugmentedDataset(empty, synthetic)
+
+
+def test_real_images_of_another_resolution_are_warned_of_and_prepared_ones_are_not(
+    folder: Path, synthetic: SyntheticSet, write_data: Callable[..., Path], tmp_path: Path, tiny: dict[str, Any]
+) -> None:
+    data = write_data("raw")
+    with pytest.warns(UserWarning, match="real images are 40x40 pixels, synthetic ones 32x32"):
+        AugmentedDataset(ImageFolder(str(data)), synthetic)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        AugmentedDataset(ImageFolder(str(folder)), synthetic)
+        braingan.augment(data, tmp_path / "out", ratio=0.5, **tiny)

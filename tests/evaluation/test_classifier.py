@@ -1,0 +1,130 @@
+"""The classifier: any of timm's, or one's own; the same training for every arm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from braingan import ImageSpec, SettingsError
+from braingan.evaluation.augmentation import augment_batch, normalise
+from braingan.evaluation.classifier import ClassifierSettings, build_classifier, predict, train_classifier
+from braingan.experiment.arms import ARMS, LabelledImages
+
+CPU = torch.device("cpu")
+SPEC = ImageSpec(32, 1, ("a", "b"))
+
+
+def bright_and_dark(count: int = 16) -> LabelledImages:
+    """Images whose class a child can tell."""
+    random = torch.Generator().manual_seed(0)
+    labels = torch.arange(count) % 2
+    noise = torch.randint(0, 60, (count, 1, 32, 32), generator=random)
+    return LabelledImages((noise + labels.view(-1, 1, 1, 1) * 150).to(torch.uint8), labels)
+
+
+def train(data: LabelledImages, settings: ClassifierSettings, seed: int = 0) -> nn.Module:
+    return train_classifier(data.images, data.labels, SPEC, settings, seed=seed, device=CPU)
+
+
+def weights(model: nn.Module) -> list[Tensor]:
+    return list(model.state_dict().values())
+
+
+def test_it_learns_what_can_be_learned(tiny_model: str) -> None:
+    data = bright_and_dark()
+    model = train(data, ClassifierSettings(model=tiny_model, steps=40, batch_size=8, learning_rate=0.02))
+    probabilities = predict(model, data.images, device=CPU, batch_size=5)
+    assert torch.allclose(probabilities.sum(dim=1), torch.ones(16))
+    assert torch.equal(probabilities.argmax(dim=1), data.labels)
+
+
+def test_mixing_in_nothing_gives_bit_equal_weights() -> None:
+    data = bright_and_dark()
+    nothing = LabelledImages(data.images[:0], data.labels[:0])
+    settings = ClassifierSettings(model="resnet10t", steps=2, batch_size=4)
+    real, _, combined = (train(arm.build(data, nothing), settings) if arm.uses_real else None for arm in ARMS)
+    assert real is not None
+    assert combined is not None
+    assert all(torch.equal(one, other) for one, other in zip(weights(real), weights(combined), strict=True))
+    other = train(data, settings, seed=1)
+    assert not all(torch.equal(a, b) for a, b in zip(weights(real), weights(other), strict=True))
+
+
+def test_the_callers_random_state_is_left_alone(tiny_model: str) -> None:
+    before = torch.random.get_rng_state()
+    train(bright_and_dark(), ClassifierSettings(model=tiny_model, steps=1))
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_augmentation_keeps_black_surroundings_black_and_differs_from_image_to_image() -> None:
+    images = torch.zeros(6, 1, 32, 32, dtype=torch.uint8)
+    images[:, :, 10:22, 8:20] = 200
+    torch.manual_seed(0)
+    changed = augment_batch(normalise(images))
+    assert changed.shape == images.shape
+    corners = changed[:, :, :3, :3].flatten(1)
+    assert float((corners - corners[:, :1]).abs().max()) < 1e-6  # flat: no edge comes into view
+    assert float((corners + 1).abs().max()) <= 0.1 + 1e-6
+    assert float((changed[0] - changed[1]).abs().max()) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"model": "resnet10tt"}, "timm has no model 'resnet10tt'; did you mean"),
+        ({"model": "qqq"}, "`timm.list_models\\(\\)` lists the names"),
+        ({"model": "nowhere:model"}, "nowhere:model cannot be imported"),
+        ({"model": "my_models:missing"}, "my_models:missing cannot be imported"),
+        ({"model": "my_models:nn.Identity"}, "cannot be imported"),
+        ({"weights": "missing.safetensors"}, "missing.safetensors do not exist"),
+        ({"weights": "other.safetensors", "model": "my_models:tiny"}, "other.safetensors cannot be loaded"),
+        ({"model": "my_models:tiny", "pretrained": True}, "--pretrained is timm's"),
+    ],
+)
+def test_a_model_or_weights_that_cannot_be_had_are_refused(
+    tiny_model: str, tmp_path: Path, settings: dict[str, object], words: str
+) -> None:
+    save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(SettingsError, match=words):
+        build_classifier(ClassifierSettings(**settings), SPEC)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"steps": 0}, "0 classifier steps"),
+        ({"weights": "a.pth"}, "only .safetensors files are read"),
+        ({"weights": "a.safetensors", "pretrained": True}, "both asked"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        ClassifierSettings(**settings)  # type: ignore[arg-type]
+
+
+def test_ones_own_model_that_is_no_module_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "odd_models.py").write_text("def nothing(num_classes, in_chans):\n    return 3\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match=r"gave a int; it must give a torch\.nn\.Module"):
+        build_classifier(ClassifierSettings(model="odd_models:nothing"), SPEC)
+
+
+def test_weights_from_a_file_are_what_training_starts_from(tiny_model: str, tmp_path: Path) -> None:
+    own = build_classifier(ClassifierSettings(model=tiny_model), SPEC)
+    save_file(own.state_dict(), tmp_path / "own.safetensors")
+    loaded = build_classifier(
+        ClassifierSettings(model=tiny_model, weights=str(tmp_path / "own.safetensors")), SPEC
+    )
+    assert all(torch.equal(a, b) for a, b in zip(weights(own), weights(loaded), strict=True))
+    timms = build_classifier(ClassifierSettings(model="resnet10t"), ImageSpec(32, 1, ("a", "b", "c")))
+    save_file(timms.state_dict(), tmp_path / "timm.safetensors")
+    settings = ClassifierSettings(model="resnet10t", weights=str(tmp_path / "timm.safetensors"))
+    again = build_classifier(settings, ImageSpec(32, 1, ("a", "b", "c")))
+    body = timms.state_dict()["layer1.0.conv1.weight"]
+    assert torch.equal(body, again.state_dict()["layer1.0.conv1.weight"])
+    with pytest.raises(SettingsError, match="do not fit resnet18"):
+        build_classifier(ClassifierSettings(model="resnet18", weights=settings.weights), SPEC)

@@ -1,0 +1,268 @@
+"""The benchmark: nothing held out is learned from, nothing finished is done twice, and it can be repeated."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score, precision_recall_fscore_support
+
+import braingan
+from braingan import (
+    BenchmarkResult,
+    DataError,
+    Generator,
+    LeakageError,
+    OutputError,
+    Preprocessing,
+    SettingsError,
+    Split,
+    SplitError,
+    TrainingData,
+    TrainingRun,
+    register_backend,
+)
+from braingan.data.preparation import prepare_folder
+from braingan.generation import registry
+from braingan_dcgan import DCGAN
+
+Options = dict[str, Any]
+
+
+@pytest.fixture
+def quick(tiny: Options, tiny_model: str) -> Options:
+    """A benchmark of two seconds."""
+    return tiny | {"model": tiny_model, "classifier_steps": 2, "seeds": 2}
+
+
+@pytest.fixture
+def spy() -> Iterator[set[str]]:
+    """A backend that notes the hash of every image that it is handed."""
+    seen: set[str] = set()
+
+    @dataclass(frozen=True)
+    class Spy(DCGAN):
+        """Hashes what it is handed."""
+
+        noted: ClassVar[set[str]] = seen
+
+        def fit(self, data: TrainingData, run: TrainingRun) -> Generator:
+            self.noted.update(hash_of(image.numpy()) for image in data.images)
+            return super().fit(data, run)
+
+    before = dict(registry._registered)
+    register_backend("spy")(Spy)
+    yield seen
+    registry._registered.clear()
+    registry._registered.update(before)
+
+
+def hash_of(pixels: np.ndarray) -> str:
+    return hashlib.sha256(pixels.tobytes()).hexdigest()
+
+
+def test_no_validation_or_test_image_can_reach_a_backend(
+    data: Path, tmp_path: Path, quick: Options, spy: set[str]
+) -> None:
+    result = braingan.benchmark(data, tmp_path / "out", **(quick | {"backend": "spy"}))
+    prepared = prepare_folder(data, Preprocessing(size=32), tmp_path / "cache")
+    at = {record.file: index for index, record in enumerate(prepared.source.records)}
+    hashes = {
+        part: {hash_of(prepared.images[at[file["file"]]].numpy()) for file in result.split[part]}
+        for part in ("train", "val", "test")
+    }
+    assert spy == hashes["train"]
+    assert not spy & (hashes["val"] | hashes["test"])
+
+
+def test_a_result_holds_what_its_schema_says(data: Path, tmp_path: Path, quick: Options) -> None:
+    out = tmp_path / "out"
+    result = braingan.benchmark(data, out, **quick)
+    stored = json.loads((out / "result.json").read_text())
+    assert stored == result.to_json() == BenchmarkResult.load(out / "result.json").to_json()
+    assert [(run["arm"], run["fold"], run["seed"]) for run in stored["runs"]] == [
+        (arm, 0, seed) for seed in (0, 1) for arm in ("real", "synthetic", "combined")
+    ]
+    train = len(stored["split"]["train"])
+    assert [(run["n_real"], run["n_synthetic"]) for run in stored["runs"][:3]] == [
+        (train, 0), (0, train), (train, train),
+    ]  # fmt: skip
+    assert stored["classes"] == ["no_tumor", "tumor"]
+    assert stored["settings"]["data"] == "data"
+    assert stored["settings"]["hyperparameters"]["base_channels"] == 4
+    assert stored["versions"]["torch"]
+    assert stored["notes"] == []
+    assert len(stored["generators"]) == 2
+    assert abs(sum(stored["intensity"]["real"]) - 1) < 1e-3
+    f1 = [run["macro"]["f1"] for run in stored["runs"] if run["arm"] == "real"]
+    assert stored["summary"]["real"]["f1"] == {"mean": np.mean(f1), "std": np.std(f1, ddof=1)}
+    for name in ("report.html", "table.md", "predictions.csv", "split.json", "pictures/real.png", "pictures/synthetic.png"):
+        assert (out / name).stat().st_size > 0, name
+
+
+def test_scores_can_be_computed_again_from_the_predictions(data: Path, tmp_path: Path, quick: Options) -> None:
+    result = braingan.benchmark(data, tmp_path / "out", **quick)
+    rows = list(csv.DictReader((tmp_path / "out" / "predictions.csv").read_text().splitlines()))
+    assert list(rows[0]) == ["arm", "fold", "seed", "file", "patient", "target", "p_no_tumor", "p_tumor"]
+    assert {row["patient"] for row in rows} == {file["group"] for file in result.split["test"]}
+    for run in result.runs:
+        own = [row for row in rows if (row["arm"], row["seed"]) == (run["arm"], str(run["seed"]))]
+        assert {row["file"] for row in own} == {file["file"] for file in result.split["test"]}
+        targets = [row["target"] for row in own]
+        predicted = [max(result.classes, key=lambda name, row=row: float(row[f"p_{name}"])) for row in own]
+        assert run["macro"]["f1"] == pytest.approx(f1_score(targets, predicted, average="macro"))
+        recall = precision_recall_fscore_support(targets, predicted, labels=["tumor"], zero_division=0)[1]
+        assert run["per_class"]["tumor"]["recall"] == pytest.approx(recall[0])
+
+
+def test_a_stopped_benchmark_goes_on_without_redoing_what_is_finished(
+    data: Path, tmp_path: Path, quick: Options
+) -> None:
+    out = tmp_path / "out"
+    first = braingan.benchmark(data, out, **quick)
+    stamps = {path: path.stat().st_mtime_ns for path in [*out.rglob("cells/*.json"), *out.rglob("model.safetensors")]}
+    assert len(stamps) == 6 + 2
+    gone = out / "cells" / "combined-fold0-seed1.json"
+    gone.unlink()
+    (out / "result.json").unlink()
+    again = braingan.benchmark(data, out, **quick)
+    changed = {path for path, stamp in stamps.items() if path.stat().st_mtime_ns != stamp}
+    assert changed == {gone}
+    assert [run["macro"] for run in again.runs] == [run["macro"] for run in first.runs]
+    more = braingan.benchmark(data, out, **(quick | {"seeds": 3}))
+    assert len(more.runs) == 9
+    with pytest.raises(OutputError, match=r"another benchmark \(ratio 1.0 there, 2 asked\)"):
+        braingan.benchmark(data, out, **quick, ratio=2)
+
+
+def test_a_result_is_enough_to_run_it_again(data: Path, tmp_path: Path, quick: Options) -> None:
+    first = braingan.benchmark(data, tmp_path / "a", **quick, split_seed=3)
+    again = braingan.benchmark(data, tmp_path / "b", config=tmp_path / "a" / "result.json")
+    assert again.split == first.split
+    assert [run["macro"] for run in again.runs] == [run["macro"] for run in first.runs]
+    with pytest.raises(SettingsError, match="--config and --ratio were both asked"):
+        braingan.benchmark(data, tmp_path / "c", config=tmp_path / "a" / "result.json", ratio=0.25)
+    with pytest.raises(SettingsError, match="--config and --split were both asked"):
+        braingan.benchmark(data, tmp_path / "c", config=tmp_path / "a" / "result.json", split=tmp_path / "x.json")
+    with pytest.raises(SettingsError, match="was made without --test; repeat it without --test"):
+        braingan.benchmark(data, tmp_path / "c", config=tmp_path / "a" / "result.json", test=data)
+
+
+def test_a_split_given_back_is_used(data: Path, tmp_path: Path, quick: Options) -> None:
+    first = braingan.benchmark(data, tmp_path / "a", **quick, split_seed=5)
+    again = braingan.benchmark(data, tmp_path / "b", **quick, split=tmp_path / "a" / "split.json")
+    assert again.split == first.split
+    assert [run["macro"] for run in again.runs] == [run["macro"] for run in first.runs]
+
+
+def test_a_test_folder_is_scored_and_never_learned_from(
+    data: Path, tmp_path: Path, quick: Options, write_data: Callable[..., Path], spy: set[str]
+) -> None:
+    test = write_data("elsewhere", patients=3, seed=9)
+    result = braingan.benchmark(data, tmp_path / "out", **(quick | {"backend": "spy", "test": test}))
+    assert len(result.split["test"]) == 12
+    assert len(result.split["train"]) + len(result.split["val"]) == 40
+    assert result.settings["test"] == "elsewhere"
+    held_out = prepare_folder(test, Preprocessing(size=32), tmp_path / "cache")
+    assert not spy & {hash_of(image.numpy()) for image in held_out.images}
+    again = braingan.benchmark(data, tmp_path / "again", config=tmp_path / "out" / "result.json", test=test)
+    assert again.split == result.split
+
+
+def test_a_test_folder_that_does_not_fit_is_refused(
+    data: Path, tmp_path: Path, quick: Options, write_data: Callable[..., Path]
+) -> None:
+    with pytest.raises(SplitError, match="patient 'data-P00' is in (train|val) and in test"):
+        braingan.benchmark(data, tmp_path / "out", **quick, test=data)
+    other = write_data("other", metadata=False)
+    (other / "tumor").rename(other / "glioma")
+    with pytest.raises(DataError, match="other has the classes glioma, no_tumor, the training data no_tumor, tumor"):
+        braingan.benchmark(data, tmp_path / "out2", **quick, test=other)
+    with pytest.raises(SettingsError, match="--split and --test were both asked"):
+        braingan.benchmark(data, tmp_path / "out3", **quick, test=other, split=tmp_path / "split.json")
+
+
+def test_without_patient_ids_every_result_says_so_and_twins_across_the_split_are_counted(
+    tmp_path: Path, quick: Options, write_data: Callable[..., Path]
+) -> None:
+    data = write_data("nameless", metadata=False)
+    for path in list(data.rglob("*.png")):
+        path.with_name(f"copy_of_{path.name}").write_bytes(path.read_bytes())
+    result = braingan.benchmark(data, tmp_path / "out", **(quick | {"seeds": 1}))
+    assert result.split["grouped_by"] == "file"
+    assert result.notes[0].startswith("No patient ids: each file is its own group")
+    assert "byte-identical to training images" in result.notes[1]
+    assert "No patient ids" in (tmp_path / "out" / "table.md").read_text()
+    assert "No patient ids" in (tmp_path / "out" / "report.html").read_text()
+    assert result.summary["real"]["f1"]["std"] is None
+
+
+def test_bad_files_are_listed_in_the_result(data: Path, tmp_path: Path, quick: Options) -> None:
+    (data / "tumor" / "P00_tumor_0.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"tumor/P00_tumor_0\.png: is empty.*--skip-bad"):
+        braingan.benchmark(data, tmp_path / "out", **quick)
+    result = braingan.benchmark(data, tmp_path / "out", **(quick | {"seeds": 1}), skip_bad=True)
+    assert result.bad_files == [{"file": "tumor/P00_tumor_0.png", "reason": "is empty"}]
+
+
+def test_a_given_generator_serves_every_seed_and_must_not_have_seen_held_out_images(
+    data: Path, tmp_path: Path, quick: Options, tiny: Options
+) -> None:
+    braingan.train(data, tmp_path / "all", **tiny)
+    with pytest.raises(LeakageError, match="leak: .* held-out images"):
+        braingan.benchmark(data, tmp_path / "out", **quick, generator=tmp_path / "all")
+    first = braingan.benchmark(data, tmp_path / "first", **quick)
+    split = tmp_path / "first" / "split.json"
+    braingan.train(data, tmp_path / "honest", **tiny, split=split)
+    options = {key: value for key, value in quick.items() if key in {"model", "classifier_steps", "seeds"}}
+    result = braingan.benchmark(data, tmp_path / "out", **options, generator=tmp_path / "honest", split=split)
+    assert len({entry["sha256"] for entry in result.generators}) == 1
+    assert result.settings["size"] == 32
+    assert Split.from_json(result.split) == Split.from_json(first.split)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"ratio": 0.01}, "ratio 0.01 leaves class 'no_tumor' without synthetic images"),
+        ({"ratio": -1}, "0 or more"),
+        ({"seeds": 0}, "0 seeds"),
+        ({"size": 40}, "asked for size 40"),
+        ({"model": "resnet10tt"}, "timm has no model"),
+        ({"classifier_steps": 0}, "0 classifier steps"),
+        ({"backend": "none"}, "backend 'none' is unknown"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_any_training(
+    data: Path, tmp_path: Path, quick: Options, options: Options, words: str
+) -> None:
+    with pytest.raises(braingan.BrainganError, match=words):
+        braingan.benchmark(data, tmp_path / "out", **(quick | options))
+    assert not (tmp_path / "out" / "generators").exists()
+
+
+def test_a_single_class_and_a_foreign_folder_are_refused(data: Path, tmp_path: Path, quick: Options) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "notes.txt").touch()
+    with pytest.raises(OutputError, match=r"holds notes\.txt, which no benchmark wrote"):
+        braingan.benchmark(data, tmp_path / "thesis", **quick)
+    (data / "metadata.csv").unlink()
+    for path in (data / "tumor").iterdir():
+        path.unlink()
+    (data / "tumor").rmdir()
+    with pytest.raises(SettingsError, match="one class"):
+        braingan.benchmark(data, tmp_path / "out", **quick)
+
+
+def test_pictures_are_left_out_of_the_report_when_asked(data: Path, tmp_path: Path, quick: Options) -> None:
+    braingan.benchmark(data, tmp_path / "with", **(quick | {"seeds": 1}))
+    braingan.benchmark(data, tmp_path / "without", **(quick | {"seeds": 1}), without_images=True)
+    assert "data:image/png" in (tmp_path / "with" / "report.html").read_text()
+    assert "data:image/png" not in (tmp_path / "without" / "report.html").read_text()
