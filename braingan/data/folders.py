@@ -181,7 +181,7 @@ def _parse(entry: dict[str, str], number: int, data: Path, findings: Findings) -
     if not name:
         raise DataError(f"{data / METADATA}, line {number}: file_name is empty")
     if min(name + mask) < " ":
-        raise DataError(f"{data / METADATA}, line {number}: a name holds a line break or another control character; is a quote left open?")
+        raise DataError(f"{data / METADATA}, line {number}: a name holds a control character; is a quote left open?")
     name = PurePosixPath(name).as_posix()
     for path, what in ((name, ""), (mask, f"its mask {mask} ")):
         if path and _leaves(path):

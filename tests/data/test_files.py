@@ -18,6 +18,29 @@ from braingan.data.pictures import grid, to_float, to_picture, to_uint8, write_p
 from braingan.errors import OutputError
 
 
+def write_half(path: Path, error: BaseException) -> None:
+    with replacing(path) as beside:
+        beside.write_text("half")
+        raise error
+
+
+def fill_half(path: Path, error: BaseException) -> None:
+    with replacing_folder(path) as beside:
+        (beside / "file").write_text("half")
+        raise error
+
+
+def fill_while_somebody_else_does(path: Path) -> None:
+    with replacing_folder(path):
+        path.mkdir()
+        (path / "theirs").touch()
+
+
+def fill(path: Path) -> None:
+    with replacing_folder(path):
+        pytest.fail("the block must not run")
+
+
 def test_the_name_of_a_content_is_its_sha256(tmp_path: Path) -> None:
     (tmp_path / "abc").write_bytes(b"abc")
     assert sha256_of(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -42,18 +65,17 @@ def test_a_file_appears_when_the_block_ends_and_not_before(tmp_path: Path) -> No
 def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "file.txt"
     target.write_text("old")
-    with pytest.raises(ZeroDivisionError), replacing(target) as beside:
-        beside.write_text("half")
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        write_half(target, ZeroDivisionError())
     assert target.read_text() == "old"
     assert os.listdir(tmp_path) == ["file.txt"]
 
 
 def test_a_failure_of_the_disk_while_writing_names_the_file(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"^cannot write .*model\.bin: No space left on device$"):  # noqa: SIM117
-        with replacing(tmp_path / "model.bin") as beside:
-            beside.write_bytes(b"half")
-            raise OSError(28, "No space left on device")
+    with pytest.raises(OutputError, match=r"^cannot write .*model\.bin: No space left on device$"):
+        write_half(tmp_path / "model.bin", OSError(28, "No space left on device"))
+    with pytest.raises(OutputError, match=r"^cannot write .*samples: No space left on device$"):
+        fill_half(tmp_path / "samples", OSError(28, "No space left on device"))
     assert os.listdir(tmp_path) == []
 
 
@@ -67,7 +89,7 @@ def test_a_file_below_a_file_cannot_be_written(tmp_path: Path, below: str) -> No
 
 def test_a_file_cannot_take_the_place_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "folder" / "inner").mkdir(parents=True)
-    with pytest.raises(OutputError, match="cannot write .*folder: Is a directory"):
+    with pytest.raises(OutputError, match=r"cannot write .*folder: Is a directory"):
         write_json(tmp_path / "folder", {})
     assert os.listdir(tmp_path) == ["folder"]
 
@@ -90,26 +112,23 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
 
 
 def test_a_block_that_fails_leaves_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), replacing_folder(tmp_path / "folder") as beside:
-        (beside / "file").write_text("half")
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        fill_half(tmp_path / "folder", KeyboardInterrupt())
     assert os.listdir(tmp_path) == []
 
 
 def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "mine").touch()
-    with pytest.raises(OutputError, match="folder is not empty; give a new or empty folder"):  # noqa: SIM117
-        with replacing_folder(tmp_path / "folder"):
-            pytest.fail("the block must not run")
+    with pytest.raises(OutputError, match="folder is not empty; give a new or empty folder"):
+        fill(tmp_path / "folder")
     assert os.listdir(tmp_path / "folder") == ["mine"]
 
 
 def test_a_folder_that_fills_up_meanwhile_is_left_alone(tmp_path: Path) -> None:
     target = tmp_path / "folder"
-    with pytest.raises(OutputError, match="cannot write .*folder: Directory not empty"), replacing_folder(target):
-        target.mkdir()
-        (target / "theirs").touch()
+    with pytest.raises(OutputError, match=r"cannot write .*folder: Directory not empty"):
+        fill_while_somebody_else_does(target)
     assert os.listdir(tmp_path) == ["folder"]
     assert os.listdir(target) == ["theirs"]
 
@@ -123,9 +142,8 @@ def test_a_file_is_no_folder_to_write_to(tmp_path: Path) -> None:
 @pytest.mark.parametrize("below", ["out", "deep/out"])
 def test_a_folder_below_a_file_cannot_be_written(tmp_path: Path, below: str) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot write .*out: .+"):  # noqa: SIM117
-        with replacing_folder(tmp_path / "file" / below):
-            pytest.fail("the block must not run")
+    with pytest.raises(OutputError, match=r"cannot write .*out: .+"):
+        fill(tmp_path / "file" / below)
 
 
 def test_json_comes_back_as_it_was_written(tmp_path: Path) -> None:

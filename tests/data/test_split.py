@@ -131,7 +131,7 @@ def test_a_split_that_is_not_there_is_named(tmp_path: Path) -> None:
 )
 def test_json_that_is_no_split_is_refused(tmp_path: Path, value: Any) -> None:
     (tmp_path / "split.json").write_text(json.dumps(value))
-    with pytest.raises(SplitError, match="this is no split file: .+; it needs train, val, test and grouped_by"):
+    with pytest.raises(SplitError, match=r"this is no split file: .+; it needs train, val, test and grouped_by"):
         Split.load(tmp_path / "split.json")
 
 
@@ -148,7 +148,7 @@ def test_a_split_with_a_file_in_two_parts_is_refused(prepared_of: Maker) -> None
         prepared_of([("x", label) for label in "ab" for _ in range(10)], has_patients=False)
     ).to_json()
     value["val"] = [*value["val"], value["train"][0]]
-    with pytest.raises(SplitError, match="file '.*' is in train and in val; it needs one side"):
+    with pytest.raises(SplitError, match=r"file '.*' is in train and in val; it needs one side"):
         Split.from_json(value)
 
 
@@ -180,8 +180,8 @@ def test_classes_of_few_images_only_are_refused(prepared_of: Maker) -> None:
 
 
 def test_patients_that_cannot_be_shared_out_are_refused(prepared_of: Maker) -> None:
-    a, b = ("1", "2", "3"), ("3", "4", "5")  # only patient 3 has both classes, and three parts need both
-    prepared = prepared_of([(name, "a") for name in a for _ in range(3)] + [(name, "b") for name in b for _ in range(3)])
+    members = ["1a", "2a", "3a", "3b", "4b", "5b"]  # only patient 3 has both classes, and three parts need both
+    prepared = prepared_of([(patient, label) for patient, label in members for _ in range(3)])
     words = "no split of 5 patients gives each of 3 parts every class; it would take more of them, or parts of your own"
     with pytest.raises(SplitError, match=words):
         split_by_group(prepared)

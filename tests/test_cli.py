@@ -1,0 +1,86 @@
+"""The command line as a stranger meets it: real processes, exit codes, one line for an error."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BRAINGAN = str(Path(sys.executable).parent / "braingan")
+
+
+def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [BRAINGAN, *map(str, arguments)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=environment)
+
+
+def test_the_whole_way_by_commands(tmp_path: Path, tiny_options: list[str], tiny_model: str) -> None:
+    drawn = run("phantom", "data", "--patients", 10, "--slices", 3, "--size", 48, "--json", cwd=tmp_path)
+    assert json.loads(drawn.stdout)["patients"] == 6
+    trained = run("train", "data", "run", *tiny_options, cwd=tmp_path)
+    assert trained.stdout == "run: dcgan for no_tumor, tumor at 32 pixels\n"
+    assert "training DCGAN on cpu" in trained.stderr
+    sampled = run("sample", "run", "drawn", "--count", 2, "--class", "tumor", "--json", cwd=tmp_path)
+    assert json.loads(sampled.stdout) == {"out": "drawn", "images": {"tumor": 2}}
+    augmented = run("augment", "data", "out", "--ratio", 0.5, *tiny_options, "--json", cwd=tmp_path)
+    counts = json.loads(augmented.stdout)
+    assert sum(counts["real"].values()) == 30
+    options = [*tiny_options, "--classifier-steps", 2, "--seeds", 1, "--model", tiny_model]
+    judged = run("benchmark", "data", "result", *options, cwd=tmp_path)
+    assert judged.returncode == 0, judged.stderr
+    assert "macro F1" in judged.stdout
+    assert all(arm in judged.stdout for arm in ("real", "synthetic", "combined"))
+    again = run("benchmark", "data", "result", *options, "--json", cwd=tmp_path)
+    assert json.loads(again.stdout) == json.loads((tmp_path / "result" / "result.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "nowhere", "run"], "error: nowhere is not a folder"),
+        (["augment", "data", "out", "--backend", "dcgann"], "did you mean 'dcgan'?"),
+        (["sample", "data", "out"], "error: data holds no trained generator"),
+        (["train", "data", "run", "--hyperparameters", "base_channels"], "NAME=VALUE works"),
+        (["phantom", "out", "--patients", "1"], "error: "),
+    ],
+)
+def test_an_error_is_one_line_on_stderr_with_exit_code_2(data: Path, arguments: list[str], words: str) -> None:
+    done = run(*arguments, cwd=data.parent)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_a_wrong_option_exits_with_code_2_and_the_usage() -> None:
+    done = run("augment", "--no-such-option")
+    assert done.returncode == 2
+    assert "no-such-option" in done.stderr
+
+
+def test_the_version_and_the_backends_are_printed() -> None:
+    assert run("--version").stdout == "0.1.0\n"
+    listed = run("backends")
+    assert listed.stdout.startswith("dcgan    Deep convolutional GAN")
+    assert {entry["name"] for entry in json.loads(run("backends", "--json").stdout)} >= {"dcgan", "wgan", "wgan-gp"}
+
+
+def test_a_defect_keeps_its_traceback(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(
+        "import braingan.api\n\n\ndef broken(*args, **kwargs):\n    raise ZeroDivisionError('a defect')\n\n\n"
+        "braingan.api.phantom.__code__ = (lambda out, *, patients=40, seed=0, slices=8, size=128: 1 // 0).__code__\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(site)}
+    done = subprocess.run(
+        [BRAINGAN, "phantom", str(tmp_path / "out")], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "ZeroDivisionError" in done.stderr
