@@ -20,7 +20,9 @@ def imports_of(source: str) -> list[str]:
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            found += [f"{node.module}.{alias.name}" if node.module == "braingan" else node.module for alias in node.names]
+            found += [
+                f"{node.module}.{alias.name}" if node.module == "braingan" else node.module for alias in node.names
+            ]
     return found
 
 
@@ -60,5 +62,7 @@ def test_a_planted_upward_import_is_found() -> None:
 def test_library_code_never_prints_and_never_loads_a_pickle() -> None:
     for folder in ("braingan", "plugins"):
         for path in (ROOT / folder).rglob("*.py"):
-            called = {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
+            called = {
+                ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
+            }
             assert not called & {"print", "torch.load", "pickle.load", "pickle.loads", "np.load"}, path

@@ -30,7 +30,7 @@ def test_every_public_name_can_be_imported_and_none_is_missing_from_all() -> Non
 
 def test_verbs_stay_functions_when_the_rooms_behind_them_are_imported() -> None:
     import braingan.experiment.run
-    import braingan.reporting.write  # noqa: F401
+    import braingan.reporting.write
 
     assert braingan.benchmark is api.benchmark
     assert all(callable(getattr(braingan, verb)) for verb in ("train", "sample", "augment", "benchmark", "phantom"))

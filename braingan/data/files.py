@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from braingan.errors import OutputError
 
 
@@ -38,8 +40,8 @@ def replacing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield beside
         os.replace(beside, path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    except (OSError, SafetensorError) as error:  # safetensors has a name of its own for a full disk
+        raise OutputError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
     finally:
         with suppress(OSError):
             beside.unlink()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import warnings
@@ -13,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from braingan.data.decoding import read_pixels
@@ -26,6 +25,8 @@ from braingan.errors import DataError
 from braingan.progress import Progress
 
 log = logging.getLogger("braingan")
+
+PREPARED_AS = 1  # part of the cache's key: to be raised when the same settings shall give other pixels
 
 
 @dataclass(frozen=True)
@@ -87,16 +88,14 @@ def prepare_folder(data: Path, preprocessing: Preprocessing, cache: Path, *, ski
     source = read_folder(Path(data), findings)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         hashes = list(pool.map(_content, [record.path for record in source.records]))
-    key = fingerprint(
-        [preprocessing.to_json(), [[r.file, r.group, sha] for r, sha in zip(source.records, hashes, strict=True)]]
-    )
-    stored = cache / f"{key[:32]}.safetensors"
-    loaded = _load(stored, len(source))
-    if loaded is None:
+    contents = [[record.file, record.group, sha] for record, sha in zip(source.records, hashes, strict=True)]
+    stored = cache / f"{fingerprint([PREPARED_AS, preprocessing.to_json(), contents])[:32]}.safetensors"
+    images, reasons = _load(stored, len(source)), [""] * len(source)
+    if images is None:
         images, reasons = _decode(source, preprocessing)
-        _save(stored, images, reasons)
-    else:
-        images, reasons = loaded
+        if not any(reasons):  # a file that cannot be read now may be readable the next time
+            with replacing(stored) as beside:
+                save_file({"images": images}, beside)
     for record, reason in zip(source.records, reasons, strict=True):
         if reason:
             findings.add(record.file, reason)
@@ -159,20 +158,13 @@ def _reason(error: DataError, record: ImageRecord) -> str:
     return str(error).removeprefix(f"{record.path}: ")
 
 
-def _save(stored: Path, images: Tensor, reasons: list[str]) -> None:
-    with replacing(stored) as beside:
-        save_file({"images": images}, beside, metadata={"reasons": json.dumps(reasons)})
-
-
-def _load(stored: Path, count: int) -> tuple[Tensor, list[str]] | None:
+def _load(stored: Path, count: int) -> Tensor | None:
     """What was cached, or None where there is nothing whole."""
     if not stored.exists():
         return None
     try:
-        with safe_open(stored, framework="pt") as file:
-            images = file.get_tensor("images")
-            reasons = json.loads((file.metadata() or {})["reasons"])
+        images = load_file(stored)["images"]
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         log.warning("the cache %s is damaged (%s): decoding again", stored, error)
         return None
-    return (images, reasons) if len(images) == len(reasons) == count else None
+    return images if len(images) == count else None

@@ -69,11 +69,17 @@ class ProjectionHead(nn.Module):
         return logits
 
 
-def strided_convolutions(channels: Sequence[int]) -> nn.Sequential:
-    """Convolutions with kernel 3 and stride 2 through these widths, each followed by LeakyReLU(0.2)."""
+def strided_convolutions(channels: Sequence[int], *, batch_norm: bool) -> nn.Sequential:
+    """Convolutions with kernel 3 and stride 2 through these widths, each followed by LeakyReLU(0.2).
+
+    Args:
+        channels: of the images, and of each convolution.
+        batch_norm: whether all but the first convolution are batch-normalised (Radford et al. 2016).
+    """
     layers: list[nn.Module] = []
-    for narrow, wide in pairwise(channels):
-        layers += [nn.Conv2d(narrow, wide, 3, 2, 1), nn.LeakyReLU(0.2)]
+    for number, (narrow, wide) in enumerate(pairwise(channels)):
+        norm = [nn.BatchNorm2d(wide)] if batch_norm and number else []
+        layers += [nn.Conv2d(narrow, wide, 3, 2, 1), *norm, nn.LeakyReLU(0.2)]
     return nn.Sequential(*layers).apply(init_weights)
 
 

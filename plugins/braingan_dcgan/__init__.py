@@ -52,7 +52,8 @@ class Discriminator(nn.Module):
     def __init__(self, spec: ImageSpec, base_channels: int, dropout: float) -> None:
         super().__init__()
         widths = [base_channels * 2**level for level in range(4)]
-        self.features = strided_convolutions([spec.channels, *widths])
+        # Without batch normalisation the generator finds one head that passes and makes nothing else.
+        self.features = strided_convolutions([spec.channels, *widths], batch_norm=True)
         self.head = ProjectionHead(widths[-1] * (spec.size // 16) ** 2, len(spec.classes), dropout)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +24,12 @@ class Wasserstein(GAN):
     n_critic: int = 5
     base_channels: int = 32
 
+    critic_batch_norm: ClassVar[bool] = False
+
     def networks(self, spec: ImageSpec) -> tuple[nn.Module, nn.Module]:
         """G and the critic."""
-        return UpsamplingGenerator(spec, self.latent_size, self.base_channels), Critic(spec, self.base_channels)
+        critic = Critic(spec, self.base_channels, batch_norm=self.critic_batch_norm)
+        return UpsamplingGenerator(spec, self.latent_size, self.base_channels), critic
 
     def discriminator_loss(self, D: nn.Module, real: Tensor, fake: Tensor, y: Tensor) -> Tensor:
         """The critic's estimate of the distance, negative."""
@@ -48,6 +52,8 @@ class WGAN(Wasserstein):
 
     learning_rate: float = 5e-5
     clip: float = 0.01
+
+    critic_batch_norm: ClassVar[bool] = True
 
     def optimizers(self, G: nn.Module, D: nn.Module) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
         """RMSprop: the paper found that momentum makes the clipped critic unstable."""
@@ -86,19 +92,19 @@ class WGANGP(Wasserstein):
 
 
 class Critic(nn.Module):
-    """D(x, y): four convolutions (kernel 3, stride 2) and one number; no batch normalisation.
-
-    The gradient penalty is defined image by image, which batch normalisation would mix.
+    """D(x, y): four convolutions (kernel 3, stride 2) and one number.
 
     Args:
         spec: what it is shown.
         base_channels: width of the first convolution; each further one doubles it.
+        batch_norm: clipped weights need it, or signals fade on their way; the gradient penalty forbids
+            it, being defined image by image.
     """
 
-    def __init__(self, spec: ImageSpec, base_channels: int) -> None:
+    def __init__(self, spec: ImageSpec, base_channels: int, *, batch_norm: bool) -> None:
         super().__init__()
         widths = [base_channels * 2**level for level in range(4)]
-        self.features = strided_convolutions([spec.channels, *widths])
+        self.features = strided_convolutions([spec.channels, *widths], batch_norm=batch_norm)
         self.head = ProjectionHead(widths[-1] * (spec.size // 16) ** 2, len(spec.classes))
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:

@@ -1,4 +1,3 @@
-import json
 import logging
 import warnings
 from collections.abc import Callable
@@ -31,7 +30,7 @@ def the_only_file_in(cache: Path) -> Path:
 def forge(cache: Path) -> None:
     """Put recognisable images into the cache."""
     images = torch.full((12, 1, 16, 16), 77, dtype=torch.uint8)
-    save_file({"images": images}, the_only_file_in(cache), metadata={"reasons": json.dumps([""] * 12)})
+    save_file({"images": images}, the_only_file_in(cache))
 
 
 def names(prepared: PreparedSet) -> list[str]:
@@ -158,7 +157,7 @@ def test_a_damaged_cache_is_decoded_again(
 def test_a_cache_of_another_number_of_images_is_decoded_again(data: Path, tmp_path: Path) -> None:
     first = prepare_folder(data, HOW, tmp_path / "cache")
     stored = the_only_file_in(tmp_path / "cache")
-    save_file({"images": first.images[:3].clone()}, stored, metadata={"reasons": json.dumps([""] * 3)})
+    save_file({"images": first.images[:3].clone()}, stored)
     assert torch.equal(prepare_folder(data, HOW, tmp_path / "cache").images, first.images)
 
 

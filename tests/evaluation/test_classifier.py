@@ -116,9 +116,7 @@ def test_ones_own_model_that_is_no_module_is_refused(tmp_path: Path, monkeypatch
 def test_weights_from_a_file_are_what_training_starts_from(tiny_model: str, tmp_path: Path) -> None:
     own = build_classifier(ClassifierSettings(model=tiny_model), SPEC)
     save_file(own.state_dict(), tmp_path / "own.safetensors")
-    loaded = build_classifier(
-        ClassifierSettings(model=tiny_model, weights=str(tmp_path / "own.safetensors")), SPEC
-    )
+    loaded = build_classifier(ClassifierSettings(model=tiny_model, weights=str(tmp_path / "own.safetensors")), SPEC)
     assert all(torch.equal(a, b) for a, b in zip(weights(own), weights(loaded), strict=True))
     timms = build_classifier(ClassifierSettings(model="resnet10t"), ImageSpec(32, 1, ("a", "b", "c")))
     save_file(timms.state_dict(), tmp_path / "timm.safetensors")

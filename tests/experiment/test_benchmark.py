@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from braingan_dcgan import DCGAN
 from sklearn.metrics import f1_score, precision_recall_fscore_support
 
 import braingan
@@ -31,7 +32,6 @@ from braingan import (
 )
 from braingan.data.preparation import prepare_folder
 from braingan.generation import registry
-from braingan_dcgan import DCGAN
 
 Options = dict[str, Any]
 
@@ -103,7 +103,14 @@ def test_a_result_holds_what_its_schema_says(data: Path, tmp_path: Path, quick: 
     assert abs(sum(stored["intensity"]["real"]) - 1) < 1e-3
     f1 = [run["macro"]["f1"] for run in stored["runs"] if run["arm"] == "real"]
     assert stored["summary"]["real"]["f1"] == {"mean": np.mean(f1), "std": np.std(f1, ddof=1)}
-    for name in ("report.html", "table.md", "predictions.csv", "split.json", "pictures/real.png", "pictures/synthetic.png"):
+    for name in (
+        "report.html",
+        "table.md",
+        "predictions.csv",
+        "split.json",
+        "pictures/real.png",
+        "pictures/synthetic.png",
+    ):
         assert (out / name).stat().st_size > 0, name
 
 
