@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 DEMO ?= demo
+QUICK := --size 32 --steps 300 --hyperparameters base_channels=16
 
 .PHONY: setup demo test test-all check docs
 
@@ -16,8 +17,8 @@ $(INSTALLED): pyproject.toml
 demo: setup
 	rm -rf $(DEMO)
 	$(BIN)/braingan phantom $(DEMO)/data --patients 20
-	$(BIN)/braingan augment $(DEMO)/data $(DEMO)/augmented --ratio 0.5 --size 32 --steps 200
-	$(BIN)/braingan benchmark $(DEMO)/data $(DEMO)/benchmark --size 32 --steps 200 --classifier-steps 150 --seeds 2
+	$(BIN)/braingan augment $(DEMO)/data $(DEMO)/augmented --ratio 0.5 $(QUICK)
+	$(BIN)/braingan benchmark $(DEMO)/data $(DEMO)/answer --ratio 1 $(QUICK) --classifier-steps 150 --seeds 2
 
 test: setup
 	$(BIN)/python -m pytest -m "not slow"

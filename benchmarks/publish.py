@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from pathlib import Path
 
@@ -18,8 +17,7 @@ def publish(result: BenchmarkResult, name: str) -> None:
     RESULTS.mkdir(exist_ok=True)
     fields = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in result.to_json().items())
     (RESULTS / f"{name}.json").write_text("{\n" + ",\n".join(fields) + "\n}\n", encoding="utf-8")
-    script, *arguments = sys.argv
-    command = shlex.join(["python", f"benchmarks/{Path(script).name}", *arguments])
+    command = f"python benchmarks/{Path(sys.argv[0]).name} {result.settings['data']} OUT"
     versions = ", ".join(f"{package} {version}" for package, version in result.versions.items())
     text = f"{markdown_table(result)}\n\nCommand: `{command}`\n\nComputing time {result.seconds:.0f} s; {versions}.\n"
     (RESULTS / f"{name}.md").write_text(text, encoding="utf-8")

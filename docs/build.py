@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 import tomllib
 from pathlib import Path
 
-import yaml
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 
@@ -18,8 +18,7 @@ def main() -> int:
     """Build `docs/` into `site/`; any warning is an error."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mkdocs"]
     settings |= {"docs_dir": str(ROOT / "docs"), "site_dir": str(ROOT / "site")}
-    file = io.BytesIO(yaml.safe_dump(settings).encode())
-    file.name = str(ROOT / "pyproject.toml")  # type: ignore[misc] - what relative paths are relative to
+    file = io.BytesIO(json.dumps(settings).encode())  # JSON is YAML, which mkdocs wants
     build(load_config(config_file=file, strict=True))
     return 0
 

@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from braingan_dcgan import DCGAN
 from sklearn.metrics import f1_score, precision_recall_fscore_support
 
 import braingan
@@ -32,6 +31,7 @@ from braingan import (
 )
 from braingan.data.preparation import prepare_folder
 from braingan.generation import registry
+from braingan_dcgan import DCGAN
 
 Options = dict[str, Any]
 
@@ -186,7 +186,7 @@ def test_a_test_folder_is_scored_and_never_learned_from(
 def test_a_test_folder_that_does_not_fit_is_refused(
     data: Path, tmp_path: Path, quick: Options, write_data: Callable[..., Path]
 ) -> None:
-    with pytest.raises(SplitError, match="patient 'data-P00' is in (train|val) and in test"):
+    with pytest.raises(SplitError, match=r"patient 'data-P00' is in (train|val) and in test"):
         braingan.benchmark(data, tmp_path / "out", **quick, test=data)
     other = write_data("other", metadata=False)
     (other / "tumor").rename(other / "glioma")
@@ -223,7 +223,7 @@ def test_a_given_generator_serves_every_seed_and_must_not_have_seen_held_out_ima
     data: Path, tmp_path: Path, quick: Options, tiny: Options
 ) -> None:
     braingan.train(data, tmp_path / "all", **tiny)
-    with pytest.raises(LeakageError, match="leak: .* held-out images"):
+    with pytest.raises(LeakageError, match=r"leak: .* held-out images"):
         braingan.benchmark(data, tmp_path / "out", **quick, generator=tmp_path / "all")
     first = braingan.benchmark(data, tmp_path / "first", **quick)
     split = tmp_path / "first" / "split.json"

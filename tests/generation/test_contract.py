@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
-from braingan_dcgan import DCGAN
 from torch import Tensor
 
 from braingan import GAN, BackendError, Generator, ImageSpec, TrainingData, TrainingRun, create_backend, list_backends
 from braingan.generation.generator import GANGenerator
 from braingan.testing import check_backend
+from braingan_dcgan import DCGAN
 
 SMALL = {"base_channels": 4, "latent_size": 8}
 

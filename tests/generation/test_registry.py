@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from braingan_dcgan import DCGAN
 
 from braingan import BackendError, SettingsError, create_backend, list_backends, register_backend
 from braingan.generation import registry
+from braingan_dcgan import DCGAN
 
 THIRD_PARTY = Path(__file__).parent.parent / "third_party"
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 import torch
-from braingan_dcgan import DCGAN
 from safetensors import safe_open
 from torch import Tensor, nn
 
 import braingan
 from braingan import ImageSpec, OutputError, SettingsError, Split, TrainingData, TrainingDivergedError, TrainingRun
 from braingan.generation.latents import draw_latents
+from braingan_dcgan import DCGAN
 
 Options = dict[str, Any]
 
