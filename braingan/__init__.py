@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from braingan.augmentation.counts import synthetic_counts
     from braingan.augmentation.mixing import AugmentedDataset
     from braingan.augmentation.synthetic import SyntheticSet, load_synthetic
+    from braingan.data.folders import read_images
     from braingan.data.preprocessing import Preprocessing
     from braingan.data.records import ImageRecord, ImageSet, ImageSpec
     from braingan.data.split import Split
@@ -42,6 +43,7 @@ _HOMES = {
     "braingan.augmentation.mixing": ("AugmentedDataset",),
     "braingan.augmentation.synthetic": ("SyntheticSet", "load_synthetic"),
     "braingan.experiment.result": ("BenchmarkResult",),
+    "braingan.data.folders": ("read_images",),
     "braingan.data.preprocessing": ("Preprocessing",),
     "braingan.data.records": ("ImageRecord", "ImageSet", "ImageSpec"),
     "braingan.data.split": ("Split",),
@@ -88,6 +90,7 @@ __all__ = [
     "load_generator",
     "load_synthetic",
     "phantom",
+    "read_images",
     "register_backend",
     "sample",
     "synthetic_counts",
@@ -96,6 +99,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "testing":
+        return importlib.import_module("braingan.testing")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'braingan' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME_OF[name]), name)

@@ -58,7 +58,7 @@ def readable_seconds(seconds: float) -> str:
     """A duration as a person says it.
 
     >>> readable_seconds(42), readable_seconds(150), readable_seconds(7300)
-    ('42 s', '2 min 30 s', '2 h 2 min')
+    ('42 s', '2 min 30 s', '2 h 1 min')
     """
     whole = round(seconds)
     if whole < 60:

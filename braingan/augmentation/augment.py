@@ -15,7 +15,7 @@ from braingan.augmentation.mixing import AugmentedDataset
 from braingan.augmentation.synthesis import CONFIG, MANIFEST, check_can_write, write_synthetic
 from braingan.augmentation.synthetic import load_synthetic
 from braingan.data.files import replacing_folder
-from braingan.data.folders import METADATA, Findings, read_folder
+from braingan.data.folders import METADATA, read_images
 from braingan.data.pictures import write_png
 from braingan.data.preparation import PreparedSet, prepare_folder
 from braingan.data.split import Split, everything, locate
@@ -60,7 +60,7 @@ def augment_folder(
 
 def open_augmented(out: Path) -> AugmentedDataset:
     """The dataset that `augment` wrote."""
-    return AugmentedDataset(read_folder(out / REAL, Findings(skip_bad=False)), load_synthetic(out))
+    return AugmentedDataset(read_images(out / REAL), load_synthetic(out))
 
 
 def wanted_counts(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from braingan.data.decoding import SUFFIXES
 from braingan.data.records import ImageRecord, ImageSet
@@ -51,6 +52,21 @@ class _Row:
     label: str
     patient: str
     mask: str
+
+
+def read_images(data: str | Path, *, transform: Callable[[Any], Any] | None = None, skip_bad: bool = False) -> ImageSet:
+    """A data folder as a dataset of (PIL image, label); see `read_folder`.
+
+    Args:
+        data: the folder.
+        transform: applied to each image.
+        skip_bad: leave out files that are no images, and rows without their file, instead of refusing.
+
+    Raises:
+        DataError: the folder cannot be used.
+    """
+    found = read_folder(Path(data), Findings(skip_bad))
+    return ImageSet(found.records, found.classes, has_patients=found.has_patients, transform=transform)
 
 
 def read_folder(data: Path, findings: Findings) -> ImageSet:

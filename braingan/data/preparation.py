@@ -103,8 +103,10 @@ def prepare_folder(data: Path, preprocessing: Preprocessing, cache: Path, *, ski
     good = [index for index, reason in enumerate(reasons) if not reason]
     prepared = PreparedSet(images, source, tuple(hashes), preprocessing, tuple(findings.bad)).select(good)
     _check_classes_left(data, prepared)
-    if findings.bad:
-        log.warning("went on without %d bad files, the first: %s", len(findings.bad), findings.bad[0].file)
+    for bad in findings.bad:
+        log.warning("left out %s: %s", bad.file, bad.reason)
+    if not source.has_patients:
+        log.warning("%s: no patient ids, so each file counts as a patient of its own", data)
     return prepared
 
 

@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from braingan.data.files import read_json, replacing, sha256_of, write_json
+from braingan.data.preparation import PreparedSet
 from braingan.data.preprocessing import Preprocessing
 from braingan.data.records import ImageSpec
 from braingan.data.split import Split
@@ -49,19 +50,16 @@ def is_finished(run: Path) -> bool:
 
 
 def save_run(
-    run: Path,
-    generator: Generator,
-    settings: TrainingSettings,
-    preprocessing: Preprocessing,
-    split: Split,
-    seconds: float,
+    run: Path, generator: Generator, settings: TrainingSettings, train: PreparedSet, split: Split, seconds: float
 ) -> None:
     """Write a run folder; the weights come last, so that a folder with weights is complete."""
     split.save(run / SPLIT)
     config = {
         "settings": settings.to_json(),
         "spec": asdict(generator.spec),
-        "preprocessing": preprocessing.to_json(),
+        "preprocessing": train.preprocessing.to_json(),
+        "grouped_by": split.grouped_by,
+        "bad_files": [asdict(bad) for bad in train.bad_files],
         "train_hash": split.train_hash,
         "train_images": len(split.train),
         "seconds": round(seconds, 1),

@@ -10,7 +10,7 @@ from pathlib import Path
 from braingan.data.preparation import PreparedSet
 from braingan.data.records import ImageSpec
 from braingan.data.split import Split
-from braingan.errors import OutputError
+from braingan.errors import OutputError, SplitError
 from braingan.generation.devices import resolve_device
 from braingan.generation.protocol import TrainingData, TrainingRun
 from braingan.generation.registry import create_backend
@@ -47,9 +47,11 @@ def train_generator(train: PreparedSet, split: Split, settings: TrainingSettings
 
     Raises:
         OutputError: the folder holds something else.
+        SplitError: a class without training images.
     """
     settings = settings.resolved()
     check_settings(settings, train.spec)
+    _check_classes(train)
     if is_finished(run):
         stored = load_run(run)
         differences = same_training(stored, settings, split)
@@ -63,9 +65,17 @@ def train_generator(train: PreparedSet, split: Split, settings: TrainingSettings
     data = TrainingData(train.images, train.labels, train.spec)
     generator = backend.fit(data, _training_run(settings, run))
     seconds = time.monotonic() - started
-    save_run(run, generator, settings, train.preprocessing, split, seconds)
+    save_run(run, generator, settings, train, split, seconds)
     log.info("trained %s in %s: %s", settings.backend, readable_seconds(seconds), run)
     return load_run(run)
+
+
+def _check_classes(train: PreparedSet) -> None:
+    """A generator would make a class that it has never seen from nothing."""
+    present = set(train.source.targets)
+    missing = [name for label, name in enumerate(train.source.classes) if label not in present]
+    if missing:
+        raise SplitError(f"the training part has no image of class {missing[0]!r}; give a split that has")
 
 
 def _training_run(settings: TrainingSettings, folder: Path) -> TrainingRun:

@@ -214,7 +214,7 @@ def test_bad_images_are_listed_and_skipped_where_the_user_asks_for_it(
     assert reasons["no_tumor/p1.png"].startswith("cannot be decoded: ")
     assert reasons["tumor/p3.png"] == "is not a PNG, JPEG, TIFF or BMP image"
     assert reasons["tumor/new.png"] == "has no row in metadata.csv"
-    assert "went on without 4 bad files, the first: tumor/p5.png" in caplog.text
+    assert "left out tumor/p3.png: is not a PNG, JPEG, TIFF or BMP image" in caplog.text
     assert torch.equal(prepared.images[names(prepared).index("tumor/p0.png")], good.images[6])
 
 

@@ -14,7 +14,16 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 import braingan
-from braingan import ImageSpec, OutputError, SettingsError, Split, TrainingData, TrainingDivergedError, TrainingRun
+from braingan import (
+    ImageSpec,
+    OutputError,
+    SettingsError,
+    Split,
+    SplitError,
+    TrainingData,
+    TrainingDivergedError,
+    TrainingRun,
+)
 from braingan.generation.latents import draw_latents
 from braingan_dcgan import DCGAN
 
@@ -90,7 +99,8 @@ def test_one_image_one_step_and_a_batch_of_one_work(write_data: Callable[..., Pa
 def test_only_the_training_part_of_a_split_is_learned_from(data: Path, tmp_path: Path, tiny: Options) -> None:
     braingan.train(data, tmp_path / "all", **tiny)
     whole = json.loads((tmp_path / "all" / "split.json").read_text())
-    part = whole | {"train": whole["train"][:8], "test": whole["train"][30:]}
+    train = [file for file in whole["train"] if file["group"] < "data-P02"]
+    part = whole | {"train": train, "test": [file for file in whole["train"] if file["group"] > "data-P07"]}
     (tmp_path / "split.json").write_text(json.dumps(part))
     braingan.train(data, tmp_path / "part", **tiny, split=tmp_path / "split.json")
     assert json.loads((tmp_path / "part" / "config.json").read_text())["train_images"] == 8
@@ -160,3 +170,23 @@ def test_latents_depend_on_seed_class_and_index_alone() -> None:
 def test_training_data_that_do_not_fit_are_refused(images: Tensor, labels: Tensor, words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         TrainingData(images, labels, ImageSpec(32, 1, ("a", "b")))
+
+
+def test_a_split_whose_training_part_lacks_a_class_is_refused(data: Path, tmp_path: Path, tiny: Options) -> None:
+    braingan.train(data, tmp_path / "all", **tiny)
+    whole = json.loads((tmp_path / "all" / "split.json").read_text())
+    only = [file for file in whole["train"] if file["label"] == "tumor"]
+    (tmp_path / "split.json").write_text(json.dumps(whole | {"train": only}))
+    with pytest.raises(SplitError, match="training part has no image of class 'no_tumor'"):
+        braingan.train(data, tmp_path / "part", **tiny, split=tmp_path / "split.json")
+
+
+def test_a_run_says_which_files_it_left_out_and_whether_patients_were_known(
+    write_data: Callable[..., Path], tmp_path: Path, tiny: Options
+) -> None:
+    data = write_data("nameless", metadata=False)
+    (data / "tumor" / "P00_tumor_0.png").write_bytes(b"no image")
+    braingan.train(data, tmp_path / "run", **tiny, skip_bad=True)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert [bad["file"] for bad in config["bad_files"]] == ["tumor/P00_tumor_0.png"]
+    assert config["grouped_by"] == "file"
