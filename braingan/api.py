@@ -57,7 +57,8 @@ def train(
         BrainganError: see `braingan.errors`; settings are refused before training starts.
     """
     from braingan.data.preparation import prepare_folder
-    from braingan.data.split import Split, everything, locate
+    from braingan.data.split import everything, load_split, locate
+    from braingan.data.workplace import CACHE, check_place
     from braingan.errors import OutputError
     from braingan.generation.settings import TrainingSettings
     from braingan.generation.storage import is_finished
@@ -66,13 +67,14 @@ def train(
     run = Path(run)
     if is_finished(run):
         raise OutputError(f"{run} holds a trained generator already; give another folder")
+    check_place(run, Path(data))
     settings = TrainingSettings(
         backend=backend, hyperparameters=hyperparameters or {}, size=size, channels=channels, steps=steps,
         batch_size=batch_size, seed=seed, class_sampling=class_sampling, device=device,
     ).resolved()  # fmt: skip
-    prepared = prepare_folder(Path(data), settings.preprocessing, run / "cache", skip_bad=skip_bad)
+    prepared = prepare_folder(Path(data), settings.preprocessing, run / CACHE, skip_bad=skip_bad)
     check_settings(settings, prepared.spec)
-    parts = Split.load(Path(split)) if split else everything(prepared)
+    parts = load_split(Path(split), prepared) if split else everything(prepared)
     chosen = prepared.select(locate(parts, prepared).train)
     return train_generator(chosen, parts, settings, run).generator
 
@@ -100,13 +102,15 @@ def sample(
     from braingan.augmentation.synthesis import write_synthetic
     from braingan.augmentation.synthetic import load_synthetic
     from braingan.data.files import replacing_folder
+    from braingan.data.workplace import check_place
     from braingan.errors import SettingsError
+    from braingan.generation.protocol import check_seed
     from braingan.generation.storage import load_run
 
-    if count < 1 or seed < 0:
-        raise SettingsError(
-            f"count {count} and seed {seed} were asked; a count of 1 or more and a seed of 0 or more work"
-        )
+    check_seed(seed)
+    if count < 1:
+        raise SettingsError(f"a count of {count} was asked; 1 or more work")
+    check_place(Path(out), Path(run))
     stored = load_run(Path(run))
     classes = stored.generator.spec.classes
     if class_name is not None and class_name not in classes:
@@ -199,7 +203,7 @@ def benchmark(
     test: Path | None = None,
     split: Path | None = None,
     generator: Path | None = None,
-    weights: str | None = None,
+    weights: Path | None = None,
     pretrained: bool = False,
     device: DeviceName = "auto",
     class_sampling: ClassSampling = "balanced",
@@ -249,7 +253,7 @@ def benchmark(
 
     asked = BenchmarkSettings(
         backend=backend, hyperparameters=hyperparameters or {}, size=size, channels=channels, steps=steps,
-        batch_size=batch_size, class_sampling=class_sampling, ratio=ratio, model=model, weights=weights,
+        batch_size=batch_size, class_sampling=class_sampling, ratio=ratio, model=model, weights=str(weights) if weights else None,
         pretrained=pretrained, classifier_steps=classifier_steps, classifier_batch_size=classifier_batch_size,
         seeds=seeds, split_seed=split_seed, device=device, skip_bad=skip_bad,
     )  # fmt: skip

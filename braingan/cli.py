@@ -7,6 +7,7 @@ and exit code 2; anything else keeps its traceback.
 
 from __future__ import annotations
 
+import errno
 import functools
 import inspect
 import json
@@ -44,6 +45,11 @@ def main() -> None:
         app()
     except BrainganError as error:
         sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(2) from None
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}:
+            raise
+        sys.stderr.write(f"error: {error.filename or 'a file'}: {error.strerror}\n")
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")

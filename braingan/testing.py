@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from braingan.data.records import ImageSpec
@@ -122,7 +123,13 @@ def _check_storage(
     plain = all(isinstance(value, Tensor) and value.is_contiguous() for value in state.values())
     _require(plain, "gave a state_dict with values that are no contiguous tensors")
     before = torch.random.get_rng_state()
-    loaded = backend.load(spec, {key: value.clone() for key, value in state.items()})
+    with _folder() as folder:
+        try:
+            save_file(state, folder / "model.safetensors")
+        except RuntimeError as error:  # tensors that share memory, say
+            raise BackendError(f"check_backend: the state_dict cannot be stored: {error}") from error
+        stored = load_file(folder / "model.safetensors")
+    loaded = backend.load(spec, stored)
     _require(torch.equal(before, torch.random.get_rng_state()), "moved the caller's random state while loading")
     _require(
         _close_to(images)(loaded.sample(labels, seed=3)), "gives other images after its state was stored and loaded"

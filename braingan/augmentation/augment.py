@@ -18,7 +18,8 @@ from braingan.data.files import replacing_folder
 from braingan.data.folders import METADATA, read_images
 from braingan.data.pictures import write_png
 from braingan.data.preparation import PreparedSet, prepare_folder
-from braingan.data.split import Split, everything, locate
+from braingan.data.split import Split, everything, load_split, locate
+from braingan.data.workplace import CACHE, check_place, claim
 from braingan.errors import LeakageError, OutputError, SettingsError
 from braingan.generation.settings import TrainingSettings
 from braingan.generation.storage import StoredGenerator, load_run
@@ -26,7 +27,7 @@ from braingan.generation.train import check_settings, train_generator
 
 log = logging.getLogger("braingan")
 
-REAL, SYNTHETIC, GENERATOR, CACHE = "real", "synthetic", "generator", "cache"
+REAL, SYNTHETIC, GENERATOR = "real", "synthetic", "generator"
 
 
 def augment_folder(
@@ -42,18 +43,31 @@ def augment_folder(
     skip_bad: bool,
 ) -> AugmentedDataset:
     """See `braingan.augment`."""
-    _refuse_finished(out)
+    check_place(out, data)
+    if (out / MANIFEST).exists():
+        raise OutputError(f"{out} holds synthetic images already; give another folder")
     stored = load_run(generator) if generator else None
     preprocessing = stored.preprocessing if stored else settings.preprocessing
     prepared = prepare_folder(data, preprocessing, out / CACHE, skip_bad=skip_bad)
-    split = Split.load(split_file) if split_file else everything(prepared)
+    split = load_split(split_file, prepared) if split_file else everything(prepared)
     train = prepared.select(locate(split, prepared).train)
     counts = wanted_counts(train, ratio=ratio, balance=balance, classes=classes)
+    check_can_write(train.spec.channels)
     if stored:
         check_generator(stored, prepared.source.classes, split)
     else:
+        settings = settings.resolved()
         check_settings(settings, prepared.spec)
-        stored = train_generator(train, split, settings, out / GENERATOR)
+    asked = (stored.settings if stored else settings).to_json() | {
+        "ratio": ratio,
+        "balance": balance,
+        "made classes": sorted(classes) if classes else None,
+        "sampling seed": settings.seed,
+        "training images": split.train_hash[:12],
+        "generator": stored.sha256[:12] if stored else None,
+    }
+    claim(out, asked, may_change={"device"})
+    stored = stored or train_generator(train, split, settings, out / GENERATOR)
     _write(stored, train, counts, out, seed=settings.seed)
     return open_augmented(out)
 
@@ -99,27 +113,22 @@ def check_generator(stored: StoredGenerator, classes: Sequence[str], split: Spli
         raise SettingsError(
             f"the generator in {stored.folder} makes {', '.join(made)}; the data have {', '.join(asked)}"
         )
-    learned = {file.sha256 for file in stored.split.train}
-    seen = sorted(file.file for file in (*split.val, *split.test) if file.sha256 in learned)
+    twins = {file.sha256 for file in split.train}  # on both sides: the data's doing, not the generator's
+    learned = {file.sha256 for file in stored.split.train} - twins
+    by_patient = stored.split.grouped_by == split.grouped_by == "patient"
+    patients = {file.group for file in stored.split.train} if by_patient else set()
+    held_out = (*split.val, *split.test)
+    seen = sorted(file.file for file in held_out if file.sha256 in learned or file.group in patients)
     if seen:
         names = ", ".join(seen[:3]) + (", ..." if len(seen) > 3 else "")
         raise LeakageError(
-            f"leak: the generator in {stored.folder} was trained on {len(seen)} held-out images ({names}); "
+            f"leak: the generator in {stored.folder} was trained on {len(seen)} held-out images, or on patients of theirs ({names}); "
             f"train one on the training part alone, or use its own split with --split {stored.folder / 'split.json'}"
         )
 
 
-def _refuse_finished(out: Path) -> None:
-    if out.is_file():
-        raise OutputError(f"{out} is a file; give a folder")
-    found = [name for name in (MANIFEST, SYNTHETIC, REAL) if (out / name).exists()]
-    if (out / MANIFEST).exists():
-        raise OutputError(f"{out} holds synthetic images already; give another folder, or remove {', '.join(found)}")
-
-
 def _write(stored: StoredGenerator, train: PreparedSet, counts: Mapping[int, int], out: Path, *, seed: int) -> None:
     """Write both parts beside and move them into place; the manifest comes last and makes the set complete."""
-    check_can_write(train.spec.channels)
     for name in (REAL, SYNTHETIC):  # what a stopped run left, without a manifest
         shutil.rmtree(out / name, ignore_errors=True)
     with replacing_folder(out / REAL) as beside:
@@ -137,13 +146,14 @@ def _write(stored: StoredGenerator, train: PreparedSet, counts: Mapping[int, int
 def write_real(train: PreparedSet, out: Path) -> None:
     """Write prepared real images as `out/<class>/<name>.png`, with a `metadata.csv`."""
     taken: set[str] = set()
+    text = {"Software": "braingan", "Synthetic": "false", "Preprocessing": train.preprocessing.fingerprint}
     with (out / METADATA).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["file_name", "label", "patient", "source"])
         for image, record in zip(train.images, train.source.records, strict=True):
             label = train.source.classes[record.label]
             name = _free_name(record.file, label, taken)
-            write_png(out / name, image, {"Software": "braingan", "Synthetic": "false", "Class": label})
+            write_png(out / name, image, text | {"Class": label})
             writer.writerow([name, label, record.group if train.source.has_patients else "", record.file])
 
 

@@ -41,8 +41,8 @@ class AugmentedDataset(Dataset[tuple[Any, Any]]):
         DataError: the classes do not match, or it cannot be told what the real images are.
 
     Warns:
-        UserWarning: the two parts differ in resolution or preprocessing, which gives synthetic images
-            away; or the real dataset has no class names, so that labels were matched by order.
+        UserWarning: the two parts differ in resolution, or the real images do not say that they were prepared alike,
+            which gives synthetic images away; or the real dataset has no class names, so that labels were matched by order.
     """
 
     def __init__(
@@ -63,13 +63,14 @@ class AugmentedDataset(Dataset[tuple[Any, Any]]):
         self._target_transform = target_transform if target_transform is not None else own_target
         self._length = len(cast(Sized, real))
         self._labels = self._match_classes()
-        self._mode, sizes = self._look_at_real(explicit=transform is not None)
-        self._warn_of_differences(sizes)
+        looked_at = self._look_at_real()
+        self._mode = self._common_mode(looked_at, explicit=transform is not None)
+        self._warn_of_differences(looked_at)
 
     @property
     def classes(self) -> list[str]:
         """Class names in label order."""
-        return list(self.class_to_idx)
+        return sorted(self.class_to_idx, key=lambda name: self.class_to_idx[name])
 
     @property
     def class_to_idx(self) -> dict[str, int]:
@@ -148,33 +149,47 @@ class AugmentedDataset(Dataset[tuple[Any, Any]]):
         )
         return {name: label for label, name in enumerate(names)}
 
-    def _look_at_real(self, *, explicit: bool) -> tuple[str, set[tuple[int, int]]]:
-        """The mode into which synthetic images are converted, and the sizes of some real ones."""
+    def _look_at_real(self) -> list[Any]:
+        """Some of the real images, as they are before any transform."""
         if not self._length:
             raise DataError("the real dataset is empty; it needs at least one image")
-        raw = _with_transform(self.real, None)[0] if self._own else self.real
+        # Not None: a dataset of somebody's own may call its transform without asking.
+        raw = _with_transform(self.real, _as_it_is)[0] if self._own else self.real
         step = max(1, self._length // LOOKED_AT)
-        looked_at = [raw[index][0] for index in range(0, self._length, step)][:LOOKED_AT]
+        return [raw[index][0] for index in range(0, self._length, step)][:LOOKED_AT]
+
+    def _common_mode(self, looked_at: list[Any], *, explicit: bool) -> str:
+        """The mode into which synthetic images are converted."""
         modes = {_mode_of(image) for image in looked_at}
         if len(modes) == 1 and (mode := modes.pop()) is not None:
-            return mode, {_size_of(image) for image in looked_at}
+            return mode
         if explicit and modes <= {None}:  # the given transform knows what to make of a picture
-            return CONVERTIBLE[0 if self.synthetic.preprocessing.channels == 1 else 1], set()
+            return "L" if self.synthetic.preprocessing.channels == 1 else "RGB"
         kinds = ", ".join(sorted({_describe(image) for image in looked_at}))
         raise DataError(
             f"the real images are {kinds}, into which synthetic PNGs cannot be converted without guessing; "
             "give a dataset of PIL images in mode L or RGB with its own `transform`, or pass transform="
         )
 
-    def _warn_of_differences(self, sizes: set[tuple[int, int]]) -> None:
+    def _warn_of_differences(self, looked_at: list[Any]) -> None:
         preprocessing = self.synthetic.preprocessing
         expected = (preprocessing.size, preprocessing.size)
-        if sizes and sizes != {expected}:
-            found = ", ".join(f"{width}x{height}" for width, height in sorted(sizes)[:3])
+        advice = (
+            "a classifier can tell them apart by that alone. Use the real images that `braingan augment` wrote "
+            "under OUT/real, which are prepared in the same way"
+        )
+        sizes = {_size_of(image) for image in looked_at} - {None, expected}
+        pictures = [image for image in looked_at if isinstance(image, Image.Image)]
+        if sizes:
+            found = ", ".join(f"{width}x{height}" for width, height in sorted(filter(None, sizes))[:3])
             warnings.warn(
-                f"real images are {found} pixels, synthetic ones {expected[0]}x{expected[1]} and cropped and "
-                "normalised: a classifier can tell them apart by that alone. Use the real images that `braingan "
-                "augment` wrote under OUT/real, which are prepared in the same way",
+                f"real images are {found} pixels, synthetic ones {expected[0]}x{expected[1]}, cropped and "
+                f"normalised: {advice}",
+                stacklevel=3,
+            )
+        elif any(image.info.get("Preprocessing") != preprocessing.fingerprint for image in pictures):
+            warnings.warn(
+                f"real images do not say that they were cropped and normalised as the synthetic ones were: {advice}",
                 stacklevel=3,
             )
 
@@ -196,6 +211,10 @@ def _with_transform(dataset: Any, transform: Transform) -> tuple[Any, Any]:
     if getattr(twin, "transforms", None) is not None:  # torchvision's joint form of the same
         twin.transforms = StandardTransform(transform, getattr(twin, "target_transform", None))
     return twin, twin
+
+
+def _as_it_is(image: Any) -> Any:
+    return image
 
 
 def _targets_of(dataset: Any) -> list[Any]:
@@ -222,10 +241,11 @@ def _mode_of(image: Any) -> str | None:
     return None
 
 
-def _size_of(image: Any) -> tuple[int, int]:
-    """(width, height)."""
-    size: tuple[int, int] = image.size if isinstance(image, Image.Image) else (image.shape[2], image.shape[1])
-    return size
+def _size_of(image: Any) -> tuple[int, int] | None:
+    """(width, height), where it can be told."""
+    if isinstance(image, Image.Image):
+        return image.size
+    return (image.shape[-1], image.shape[-2]) if isinstance(image, Tensor) and image.ndim >= 2 else None
 
 
 def _describe(image: Any) -> str:

@@ -57,7 +57,8 @@ def write_synthetic(
             for images in draw(stored.generator, label, count, seed=seed):
                 for image in images:
                     entry = _entry(stored, name, index, seed, (Path(below) / name / f"{index:06d}.png").as_posix())
-                    write_png(out / str(entry["file"]), image, _text(entry))
+                    text = _text(entry) | {"Preprocessing": stored.preprocessing.fingerprint}
+                    write_png(out / str(entry["file"]), image, text)
                     entries.append(entry)
                     index += 1
                 progress.advance(len(images))

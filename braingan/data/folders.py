@@ -11,10 +11,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from braingan.data.decoding import SUFFIXES
-from braingan.data.records import ImageRecord, ImageSet
+from braingan.data.records import ImageRecord, ImageSet, class_name_problem
 from braingan.errors import DataError
 
 METADATA = "metadata.csv"
+LIKE_PATIENT = {"patient", "patientid", "pid", "subject", "subjectid", "case", "caseid"}
 CLUTTER = {"thumbs.db", "desktop.ini"}  # left by file managers, nobody's data
 
 
@@ -110,11 +111,16 @@ def _folder_rows(data: Path, findings: Findings) -> Iterator[_Row]:
     if not folders:
         raise DataError(f"{data} holds no class folders; it needs a subfolder of images for each class")
     _refuse_parts(data, folders)
+    for file in sorted(data.iterdir()):
+        if file.is_file() and file.suffix.lower() in SUFFIXES:
+            findings.add(_printable(file.name), "lies in no class folder")
     for folder in folders:
         found = 0
         for file in _files_below(folder):
             name = file.relative_to(data).as_posix()
-            if file.suffix.lower() in SUFFIXES:
+            if name != _printable(name):
+                findings.add(_printable(name), "has a name that is not UTF-8; rename it")
+            elif file.suffix.lower() in SUFFIXES:
                 found += 1
                 yield _Row(name, folder.name, "", "")
             else:
@@ -132,6 +138,11 @@ def _refuse_parts(data: Path, folders: list[Path]) -> None:
         test = next((name for name in parts if name.lower().startswith("test")), None)
         example = f"{data / train}" + (f" with --test {data / test}" if test else "")
         raise DataError(f"{data} holds the parts {', '.join(parts)} and no classes; give {example}")
+
+
+def _printable(name: str) -> str:
+    """The name, with bytes that are not UTF-8 as question marks."""
+    return name.encode(errors="replace").decode()
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
@@ -164,17 +175,20 @@ def _metadata_rows(data: Path, findings: Findings) -> Iterator[_Row]:
             raise DataError(f"{data}: {row.file} lies in class folder {folder!r} but {METADATA} says {row.label!r}")
         yield row
     bad = {entry.file for entry in findings.bad}
-    for name in _images_without_row(data, masks):
+    for name in _images_without_row(data, masks, seen):
         if name not in seen and name not in bad:
             findings.add(name, f"has no row in {METADATA}")
 
 
-def _images_without_row(data: Path, masks: set[str]) -> Iterator[str]:
+def _images_without_row(data: Path, masks: set[str], seen: set[str]) -> Iterator[str]:
+    """Images that are no masks: neither listed as one, nor in a folder that holds masks only."""
     mask_folders = {str(PurePosixPath(mask).parent) for mask in masks if mask}
+    mask_folders -= {str(PurePosixPath(file).parent) for file in seen}
     for file in _files_below(data):
         path = file.relative_to(data)
         if file.suffix.lower() in SUFFIXES and path.parent.as_posix() not in mask_folders:
-            yield path.as_posix()
+            if path.as_posix() not in masks:
+                yield _printable(path.as_posix())
 
 
 def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -185,10 +199,17 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             columns = reader.fieldnames or ()
             if "file_name" not in columns:
                 raise DataError(f"{path} has no column file_name; its columns are {', '.join(columns) or 'none'}")
+            alike = [name for name in columns if name != "patient" and _squeezed(name) in LIKE_PATIENT]
+            if alike and "patient" not in columns:
+                raise DataError(f"{path} has a column {alike[0]!r}; patients are read from 'patient': rename it")
             for entry in reader:
                 yield reader.line_num, entry
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise DataError(f"{path} cannot be read as CSV in UTF-8: {error}") from error
+
+
+def _squeezed(column: str) -> str:
+    return "".join(filter(str.isalnum, column.lower()))
 
 
 def _parse(entry: dict[str, str], number: int, data: Path, findings: Findings) -> _Row | None:
@@ -231,6 +252,9 @@ def _has_patients(data: Path, rows: list[_Row]) -> bool:
 def _check_classes(data: Path, classes: list[str]) -> None:
     if not classes:
         raise DataError(f"{data} holds no images that can be used")
+    for name in classes:
+        if wrong := class_name_problem(name):
+            raise DataError(f"{data}: class {name!r} {wrong}")
     folded = Counter(name.casefold() for name in classes)
     alike = [name for name in classes if folded[name.casefold()] > 1]
     if alike:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from braingan.data.files import fingerprint
 from braingan.errors import SettingsError
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; may reach beyond the image
@@ -51,6 +52,11 @@ class Preprocessing:
     def from_json(cls, value: dict[str, Any]) -> Self:
         """From what `to_json` gave."""
         return cls(**(value | {"percentiles": tuple(value["percentiles"])}))
+
+    @property
+    def fingerprint(self) -> str:
+        """What a prepared PNG says of its preparation, in its text chunk `Preprocessing`."""
+        return fingerprint(self.to_json())[:16]
 
     def __call__(self, slices: Sequence[np.ndarray]) -> np.ndarray:
         """Prepare the slices of one volume.

@@ -34,11 +34,23 @@ class ImageSpec:
             raise SettingsError(f"{self.channels} channels were asked; 1 to 4 work")
         if not self.classes:
             raise SettingsError("no classes were given; at least one is needed")
+        for name in self.classes:
+            if wrong := class_name_problem(name):
+                raise SettingsError(f"class {name!r} {wrong}")
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(channels, height, width)."""
         return self.channels, self.size, self.size
+
+
+def class_name_problem(name: str) -> str:
+    """Why a class cannot have this name, which becomes the name of a folder; empty where it can."""
+    if not name or name != name.strip() or name.startswith("."):
+        return "is empty, or begins or ends with a blank or a dot; rename it"
+    if any(character in "/\\:" or not character.isprintable() for character in name):
+        return "holds a slash, a colon or a character that cannot be printed; rename it"
+    return "is longer than 100 characters; rename it" if len(name) > 100 else ""
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,8 +56,17 @@ class Split:
 
     @property
     def train_hash(self) -> str:
-        """SHA-256 over the contents of the training images: what a generator learned from."""
-        return fingerprint(sorted(file.sha256 for file in self.train))
+        """What a generator learned from, in one word: see `hash_of`."""
+        return self.hash_of("train")
+
+    def hash_of(self, part: str) -> str:
+        """SHA-256 over contents, classes and groups of the images of a part, whatever their order and names."""
+        return fingerprint(sorted([file.sha256, file.label, file.group] for file in getattr(self, part)))
+
+    def without(self, files: Collection[str]) -> Split:
+        """The same split, less some files."""
+        kept = {part: tuple(file for file in getattr(self, part) if file.file not in files) for part in PARTS}
+        return replace(self, **kept)
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON-able dictionary."""
@@ -74,6 +83,8 @@ class Split:
         try:
             parts = {part: tuple(SplitFile(**file) for file in value.get(part, ())) for part in PARTS}
             split = cls(**parts, grouped_by=value["grouped_by"], seed=value.get("seed"))
+            if not all(isinstance(name, str) for part in parts.values() for file in part for name in astuple(file)):
+                raise TypeError("file, sha256, label and group must be strings")
         except (KeyError, TypeError, AttributeError) as error:
             raise SplitError(f"this is no split file: {error}; it needs train, val, test and grouped_by") from error
         split.refuse_shared_groups()
@@ -172,6 +183,11 @@ def _check_sufficient(prepared: PreparedSet, labels: np.ndarray, groups: np.ndar
         raise SplitError(f"the largest class has {most} images; a split needs at least {FOLDS}")
 
 
+def load_split(path: Path, prepared: PreparedSet) -> Split:
+    """Read a split file, less the files that were left out because they cannot be read."""
+    return Split.load(path).without({bad.file for bad in prepared.bad_files})
+
+
 @dataclass(frozen=True)
 class Parts:
     """Where the parts of a split stand in a `PreparedSet`."""
@@ -189,10 +205,7 @@ def locate(split: Split, prepared: PreparedSet) -> Parts:
         SplitError: an image is missing, has another content, or another class or group.
     """
     at = {record.file: index for index, record in enumerate(prepared.source.records)}
-    bad = {file.file for file in prepared.bad_files}
-    found: dict[str, list[int]] = {
-        part: [_index(file, at, prepared) for file in getattr(split, part) if file.file not in bad] for part in PARTS
-    }
+    found = {part: [_index(file, at, prepared) for file in getattr(split, part)] for part in PARTS}
     named = Counter(index for indices in found.values() for index in indices)
     left_out = len(prepared) - len(named)
     if left_out:

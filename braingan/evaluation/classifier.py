@@ -16,6 +16,7 @@ import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from timm.models import adapt_input_conv
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that everybody uses
 
@@ -88,30 +89,19 @@ def build_classifier(settings: ClassifierSettings, spec: ImageSpec) -> nn.Module
 
 
 def _timm_model(settings: ClassifierSettings, classes: int, channels: int) -> nn.Module:
-    overlay = None
-    if settings.weights:
-        if not Path(settings.weights).is_file():
-            raise SettingsError(f"weights {settings.weights} do not exist")
-        overlay = {"file": settings.weights}
     try:
         model: nn.Module = timm.create_model(
-            settings.model,
-            pretrained=settings.pretrained or bool(settings.weights),
-            pretrained_cfg_overlay=overlay,
-            num_classes=classes,
-            in_chans=channels,
+            settings.model, pretrained=settings.pretrained, num_classes=classes, in_chans=channels
         )
-    except Exception as error:  # whatever a download or a foreign file may raise
+    except Exception as error:  # whatever a download may raise
         reason = " ".join(str(error).split())[:200]
-        if settings.weights:
-            raise SettingsError(f"weights {settings.weights} do not fit {settings.model}: {reason}") from error
         if settings.pretrained:
             raise SettingsError(
                 f"pretrained weights of {settings.model} cannot be had ({reason}); "
                 "without a network, give a file with --weights, or leave --pretrained out"
             ) from error
         raise SettingsError(f"timm cannot make {settings.model} for {channels} channel(s): {reason}") from error
-    return model
+    return _with_weights(model, settings.weights) if settings.weights else model
 
 
 def _own_model(name: str) -> Callable[..., Any]:
@@ -131,12 +121,34 @@ def _own_model(name: str) -> Callable[..., Any]:
 
 
 def _with_weights(model: nn.Module, weights: str) -> nn.Module:
+    """Load a whole state dict; only a first layer of other channels, and a head of other classes, are adapted."""
     try:
-        model.load_state_dict(load_file(weights))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise SettingsError(f"weights {weights} cannot be loaded: {reason}") from error
+        state = load_file(weights)
+    except (OSError, SafetensorError) as error:
+        raise SettingsError(f"weights {weights} cannot be read: {' '.join(str(error).split())}") from error
+    config: dict[str, Any] = getattr(model, "pretrained_cfg", {})  # of timm's models
+    own = model.state_dict()
+    first = f"{config.get('first_conv')}.weight"
+    if first in state and first in own and state[first].shape[1] == 3:
+        state[first] = adapt_input_conv(own[first].shape[1], state[first])
+    head = tuple(f"{name}." for name in _as_tuple(config.get("classifier")))
+    wrong = [
+        name
+        for name in {**own, **state}
+        if name not in state or name not in own or state[name].shape != own[name].shape
+        if not (head and name.startswith(head))
+    ]
+    if wrong:
+        raise SettingsError(
+            f"weights {weights} do not fit {type(model).__name__}: {wrong[0]} and {len(wrong) - 1} more"
+        )
+    fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
+    model.load_state_dict(own | fitting)
     return model
+
+
+def _as_tuple(names: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names or ())
 
 
 def train_classifier(

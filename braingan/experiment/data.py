@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from braingan.data.folders import BadFile
 from braingan.data.preparation import PreparedSet, prepare_folder
 from braingan.data.preprocessing import Preprocessing
 from braingan.data.records import ImageSet
@@ -34,6 +35,11 @@ class BenchmarkData:
         """The training images."""
         return LabelledImages(self.train.images, self.train.labels)
 
+    @property
+    def bad_files(self) -> tuple[BadFile, ...]:
+        """What could not be read, of all folders."""
+        return tuple(dict.fromkeys((*self.everything.bad_files, *self.test.bad_files)))
+
     def notes(self) -> list[str]:
         """What a reader must know before believing the numbers."""
         notes = []
@@ -48,8 +54,8 @@ class BenchmarkData:
             notes.append(
                 f"{count} of {len(self.test)} test images are byte-identical to training images: scores are too good."
             )
-        if self.everything.bad_files:
-            notes.append(f"{len(self.everything.bad_files)} bad files were left out (see bad_files).")
+        if self.bad_files:
+            notes.append(f"{len(self.bad_files)} bad files were left out (see bad_files).")
         return notes
 
 
@@ -79,20 +85,21 @@ def load_data(
         SplitError: no split can be made, or the one given does not fit.
     """
     prepared = prepare_folder(data, preprocessing, cache, skip_bad=skip_bad)
+    bad = {file.file for file in prepared.bad_files}
     if test is None:
-        split = split or split_by_group(prepared, seed=split_seed)
+        split = split.without(bad) if split else split_by_group(prepared, seed=split_seed)
         parts = locate(split, prepared)
         held_out = prepared.select(parts.test)
     else:
         held_out = _test_set(test, prepared, preprocessing, cache, skip_bad=skip_bad)
         files = split_files(held_out, range(len(held_out)))
-        if split and split.test != files:
-            raise SplitError(
-                f"{test} does not hold the {len(split.test)} test images of the split; give the same folder"
-            )
-        split = replace(split or split_by_group(prepared, seed=split_seed, parts=("train", "val")), test=files)
+        if split and split.without({file.file for file in held_out.bad_files}).test != files:
+            raise SplitError(f"{test} does not hold the {len(split.test)} test images of the split; give that folder")
+        learning = split.without(bad) if split else split_by_group(prepared, seed=split_seed, parts=("train", "val"))
+        parts = locate(replace(learning, test=()), prepared)
+        known = prepared.source.has_patients and held_out.source.has_patients
+        split = replace(learning, test=files, grouped_by="patient" if known else "file")
         split.refuse_shared_groups()
-        parts = locate(replace(split, test=()), prepared)
     loaded = BenchmarkData(prepared, prepared.select(parts.train), held_out, split)
     _check_classes(loaded)
     return loaded
@@ -111,7 +118,7 @@ def _test_set(
     if source.has_patients:
         return held_out
     # Without patients a group is a file's name, which may stand in both folders for different images.
-    records = [replace(record, group=f"{test.name}/{record.file}") for record in source.records]
+    records = [replace(record, group=f"test:{record.file}") for record in source.records]
     return replace(held_out, source=ImageSet(records, source.classes))
 
 

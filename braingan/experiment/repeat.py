@@ -44,7 +44,9 @@ def settings_and_split(
         option = changed[0].replace("_", "-")
         raise SettingsError(f"--config and --{option} were both asked; --config brings its own settings: leave one out")
     for name, given in (("test", test), ("generator", generator)):
-        if bool(before.settings[name]) != bool(given):
-            was = f"with --{name} {before.settings[name]}" if before.settings[name] else f"without --{name}"
+        used = before.settings.get(name)
+        if bool(used) != bool(given):
+            was = f"with --{name} {used}" if used else f"without --{name}"
             raise SettingsError(f"{config} was made {was}; repeat it {was}")
-    return replace(settings, device=asked.device, skip_bad=asked.skip_bad), Split.from_json(before.split)
+    skip_bad = asked.skip_bad or settings.skip_bad
+    return replace(settings, device=asked.device, skip_bad=skip_bad), Split.from_json(before.split)

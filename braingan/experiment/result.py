@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -66,8 +66,8 @@ class BenchmarkResult:
         """
         value = read_json(Path(path))
         try:
-            return cls(**value)
-        except TypeError as error:
+            return cls(**{field.name: value[field.name] for field in fields(cls)})
+        except (TypeError, KeyError) as error:
             raise OutputError(f"{path} is no benchmark result of this version: {error}") from error
 
     @property

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import shutil
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,15 @@ from torch import Tensor
 
 from braingan.augmentation.augment import check_generator
 from braingan.augmentation.counts import synthetic_counts
-from braingan.augmentation.synthesis import check_can_write, write_synthetic
+from braingan.augmentation.synthesis import CONFIG, check_can_write, write_synthetic
 from braingan.augmentation.synthetic import SyntheticSet, load_synthetic
 from braingan.data.decoding import read_pixels
-from braingan.data.files import fingerprint, read_json, replacing, replacing_folder, write_json
+from braingan.data.files import read_json, replacing, replacing_folder, write_json
 from braingan.data.pictures import grid, write_png
 from braingan.data.preprocessing import Preprocessing
 from braingan.data.split import Split
-from braingan.errors import OutputError, SettingsError
+from braingan.data.workplace import CACHE, check_place, claim
+from braingan.errors import SettingsError
 from braingan.evaluation.classifier import build_classifier, predict, train_classifier
 from braingan.evaluation.scores import score
 from braingan.experiment.arms import ARMS, Arm, LabelledImages
@@ -33,14 +34,15 @@ from braingan.experiment.settings import BenchmarkSettings
 from braingan.generation.devices import resolve_device
 from braingan.generation.storage import StoredGenerator, load_run
 from braingan.generation.train import check_settings, train_generator
+from braingan.progress import readable_seconds
 from braingan.versions import versions
 
 log = logging.getLogger("braingan")
 
 FOLD = 0  # there is one split so far; results name it, so that cross-validation will not change their schema
 BINS = 64
+TRIAL_STEPS = 3
 PER_CLASS = 12  # images of a class in a sample grid
-ASKED = "asked.json"
 MAY_CHANGE = {"device", "seeds"}  # between two calls on one folder: more seeds add to what is there
 
 
@@ -59,16 +61,16 @@ def run_benchmark(
     """
     stored = load_run(generator) if generator else None
     preprocessing = stored.preprocessing if stored else settings.training(0).preprocessing
-    if out.is_file():
-        raise OutputError(f"{out} is a file; give a folder")
+    check_place(out, data, test)
     loaded = load_data(
-        data, preprocessing, out / "cache",
+        data, preprocessing, out / CACHE,
         split_seed=settings.split_seed, split=split, test=test, skip_bad=settings.skip_bad,
     )  # fmt: skip
     settings = _check(settings, loaded, stored)
-    _claim(out, settings, loaded.split, stored)
+    claim(out, _asked(settings, loaded, stored), may_change=MAY_CHANGE)
     loaded.split.save(out / "split.json")
     work = _Workplace(out, loaded, settings)
+    work.announce()
     for seed in range(settings.seeds):
         used = stored or train_generator(
             loaded.train, loaded.split, settings.training(seed), out / "generators" / f"seed{seed}"
@@ -91,30 +93,47 @@ class _Workplace:
         self.generators: list[dict[str, Any]] = []
         self.synthetic = LabelledImages(loaded.train.images[:0], loaded.train.labels[:0])  # of the first seed
 
+    def announce(self) -> None:
+        """Say how long the classifiers will take, from a few measured steps."""
+        real, spec = self.loaded.real, self.loaded.train.spec
+        few = replace(self.settings.classifier, steps=TRIAL_STEPS)
+        seconds = []
+        for _ in range(2):  # the first time also warms up
+            started = time.monotonic()
+            train_classifier(real.images, real.labels, spec, few, seed=0, device=self.device, title="trial")
+            seconds.append(time.monotonic() - started)
+        count, steps = self.settings.seeds * len(ARMS), self.settings.classifier_steps
+        expected = readable_seconds(seconds[-1] / TRIAL_STEPS * steps * count)
+        log.info("%d classifiers of %d steps will take about %s, generators apart", count, steps, expected)
+
     def run_seed(self, stored: StoredGenerator, seed: int) -> None:
         """Draw a seed's synthetic images and train a classifier on each arm."""
         synthetic = self._draw(stored, seed)
         self.generators.append(_describe(stored, seed))
         if not len(self.synthetic):
             self.synthetic = synthetic
-        self.cells += [self._cell(arm, synthetic, seed) for arm in ARMS]
+        self.cells += [self._cell(arm, synthetic, stored, seed) for arm in ARMS]
 
     def _draw(self, stored: StoredGenerator, seed: int) -> LabelledImages:
         """The synthetic images of a seed: on disk, so that all arms and a later look share them."""
         folder = self.out / "synthetic" / f"seed{seed}"
+        if folder.exists() and read_json(folder / CONFIG)["generator"] != stored.sha256:
+            shutil.rmtree(folder)  # drawn from a generator that has been trained anew since
         if not folder.exists():
             counts = synthetic_counts(self.loaded.train.source.targets, self.settings.ratio)
             with replacing_folder(folder) as beside:
                 write_synthetic(stored, counts, beside, seed=seed)
         return _in_memory(load_synthetic(folder), stored)
 
-    def _cell(self, arm: Arm, synthetic: LabelledImages, seed: int) -> dict[str, Any]:
+    def _cell(self, arm: Arm, synthetic: LabelledImages, stored: StoredGenerator, seed: int) -> dict[str, Any]:
         """One classifier's scores and predictions, taken up where they are there already."""
         path = self.out / "cells" / f"{arm.name}-fold{FOLD}-seed{seed}.json"
+        learned_from = {"generator": stored.sha256} if arm.uses_synthetic else {}
         if path.exists():
             cell: dict[str, Any] = read_json(path)
-            return cell
-        cell = self._run(arm, synthetic, seed)
+            if learned_from.items() <= cell.items():
+                return cell
+        cell = self._run(arm, synthetic, seed) | learned_from
         write_json(path, cell)
         log.info("%s, seed %d: macro-F1 %.3f", arm.name, seed, cell["macro"]["f1"])
         return cell
@@ -164,38 +183,14 @@ def _check(settings: BenchmarkSettings, loaded: BenchmarkData, stored: StoredGen
     return replace(settings, **{name: getattr(training, name) for name in names})
 
 
-def _claim(out: Path, settings: BenchmarkSettings, split: Split, stored: StoredGenerator | None) -> None:
-    """Note what the folder is for; refuse one that is for something else.
-
-    Raises:
-        OutputError: the folder holds a benchmark with other settings, or something else.
-    """
-    asked = _flat(settings.to_json()) | {
-        "training images": split.train_hash[:12],
-        "test images": fingerprint(sorted(file.sha256 for file in split.test))[:12],
+def _asked(settings: BenchmarkSettings, loaded: BenchmarkData, stored: StoredGenerator | None) -> dict[str, Any]:
+    """What the folder is for, in so far as finished work depends on it."""
+    return settings.to_json() | {
+        "classes": loaded.train.source.classes,
+        "training images": loaded.split.train_hash[:12],
+        "test images": loaded.split.hash_of("test")[:12],
         "generator": stored.sha256[:12] if stored else None,
     }
-    asked = json.loads(json.dumps(asked))
-    if (out / ASKED).exists():
-        before = read_json(out / ASKED)
-        differences = [
-            f"{key} {before.get(key)} there, {asked.get(key)} asked"
-            for key in sorted(before.keys() | asked.keys())
-            if key not in MAY_CHANGE and before.get(key) != asked.get(key)
-        ]
-        if differences:
-            raise OutputError(f"{out} holds another benchmark ({'; '.join(differences)}); give another folder")
-        return
-    foreign = sorted(entry.name for entry in out.iterdir() if entry.name != "cache")
-    if foreign:
-        raise OutputError(f"{out} holds {foreign[0]}, which no benchmark wrote; give a new or empty folder")
-    write_json(out / ASKED, asked)
-
-
-def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """With each hyper-parameter as a setting of its own."""
-    flat = {key: value for key, value in settings.items() if key != "hyperparameters"}
-    return flat | dict(settings["hyperparameters"])
 
 
 def _in_memory(synthetic: SyntheticSet, stored: StoredGenerator) -> LabelledImages:
@@ -220,7 +215,8 @@ def _describe(stored: StoredGenerator, seed: int) -> dict[str, Any]:
 def _collect(
     data: Path, test: Path | None, generator: Path | None, preprocessing: Preprocessing, work: _Workplace
 ) -> BenchmarkResult:
-    runs = [{key: value for key, value in cell.items() if key != "probabilities"} for cell in work.cells]
+    left_out = {"probabilities", "generator"}
+    runs = [{key: value for key, value in cell.items() if key not in left_out} for cell in work.cells]
     places = {
         "data": data.resolve().name,
         "test": test.resolve().name if test else None,
@@ -240,7 +236,7 @@ def _collect(
             "real": _histogram(work.loaded.train.images),
             "synthetic": _histogram(work.synthetic.images),
         },
-        bad_files=[asdict(bad) for bad in work.loaded.everything.bad_files],
+        bad_files=[asdict(bad) for bad in work.loaded.bad_files],
         notes=work.loaded.notes(),
         seconds=round(trained + sum(run["seconds"] for run in runs), 1),
     )

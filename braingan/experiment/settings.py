@@ -9,7 +9,7 @@ from typing import Any, Self
 from braingan.augmentation.counts import synthetic_counts
 from braingan.errors import OutputError, SettingsError
 from braingan.evaluation.classifier import ClassifierSettings
-from braingan.generation.protocol import ClassSampling
+from braingan.generation.protocol import ClassSampling, check_seed
 from braingan.generation.settings import TrainingSettings
 
 
@@ -41,6 +41,7 @@ class BenchmarkSettings:
     def __post_init__(self) -> None:
         if self.seeds < 1:
             raise SettingsError(f"{self.seeds} seeds were asked; 1 or more work")
+        check_seed(self.split_seed)
         synthetic_counts((), self.ratio)  # refuses a ratio that cannot be
 
     def training(self, seed: int) -> TrainingSettings:
@@ -70,7 +71,9 @@ class BenchmarkSettings:
         Raises:
             OutputError: a setting that this version does not know.
         """
-        try:
-            return cls(**value)
-        except TypeError as error:
-            raise OutputError(f"these are no settings of this version's benchmark: {error}") from error
+        default = cls().to_json()
+        for name, given in value.items():
+            kind = (str, type(None)) if default.get(name) is None else type(default[name])
+            if name not in default or not isinstance(given, kind):
+                raise OutputError(f"{name}={given!r} is no setting of this version's benchmark")
+        return cls(**value)

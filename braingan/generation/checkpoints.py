@@ -36,9 +36,14 @@ def save_checkpoint(
     metadata = {"step": str(step), "param_groups": json.dumps(groups)}
     with replacing(path) as beside:
         save_file({key: _plain(value) for key, value in tensors.items()}, beside, metadata)
-    for old in sorted(folder.glob("step_*.safetensors"))[:-KEPT]:
+    for old in checkpoints_in(folder)[:-KEPT]:
         old.unlink()
     return path
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, by step."""
+    return sorted(folder.glob("step_*.safetensors"), key=lambda path: int(path.stem.removeprefix("step_")))
 
 
 def _plain(value: Tensor | float) -> Tensor:

@@ -70,6 +70,8 @@ class GAN(ABC):
             raise SettingsError(f"{type(self).__name__} was asked for size {spec.size}; {works} work")
         if self.n_critic < 1 or self.latent_size < 1:
             raise SettingsError(f"n_critic {self.n_critic}, latent_size {self.latent_size}: 1 or more work")
+        if not 0 < self.learning_rate < 1:
+            raise SettingsError(f"learning_rate {self.learning_rate} was given; above 0 to below 1 works")
         if not 0 <= self.ema_decay < 1:
             raise SettingsError(f"ema_decay {self.ema_decay} was given; 0 to below 1 works")
 

@@ -19,7 +19,7 @@ from braingan.data.pictures import grid, to_float, to_uint8, write_png
 from braingan.data.records import ImageSpec
 from braingan.data.sampling import IndexSampler
 from braingan.errors import TrainingDivergedError
-from braingan.generation.checkpoints import save_checkpoint
+from braingan.generation.checkpoints import checkpoints_in, save_checkpoint
 from braingan.generation.generator import GANGenerator
 from braingan.generation.protocol import TrainingData, TrainingRun
 from braingan.progress import Progress, readable_seconds
@@ -168,7 +168,7 @@ def _record(training: _Training, step: int, losses: dict[str, float], seconds: f
     run = training.run
     checkpoints = run.folder / "checkpoints"
     if not all(math.isfinite(value) for value in losses.values()):
-        kept = sorted(checkpoints.glob("step_*.safetensors"))
+        kept = checkpoints_in(checkpoints)
         rest = f"the last good checkpoint is {kept[-1]}" if kept else "it came before the first checkpoint"
         shown = ", ".join(f"{name} {value}" for name, value in losses.items())
         raise TrainingDivergedError(f"training diverged at step {step} ({shown}); {rest}; a lower learning_rate helps")

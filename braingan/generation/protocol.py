@@ -41,6 +41,12 @@ class TrainingData:
                                 f"0 to {len(self.spec.classes) - 1} work")  # fmt: skip
 
 
+def check_seed(seed: int) -> None:
+    """Raise `SettingsError` for a seed that not every random generator takes."""
+    if not 0 <= seed < 2**32:
+        raise SettingsError(f"seed {seed} was asked; 0 to {2**32 - 1} work")
+
+
 @dataclass(frozen=True)
 class TrainingRun:
     """How long, on what and where a backend trains.
@@ -66,8 +72,7 @@ class TrainingRun:
             raise SettingsError(f"{self.steps} steps were asked; 1 or more work")
         if self.batch_size < 1:
             raise SettingsError(f"a batch size of {self.batch_size} was asked; 1 or more work")
-        if self.seed < 0:
-            raise SettingsError(f"seed {self.seed} was asked; 0 or more work")
+        check_seed(self.seed)
         if self.class_sampling not in {"balanced", "natural"}:
             raise SettingsError(f"class sampling {self.class_sampling!r} was asked; 'balanced' or 'natural' work")
 

@@ -148,7 +148,7 @@ def _typed(name: str, factory: BackendFactory, given: dict[str, Any]) -> dict[st
 def _convert(name: str, key: str, value: Any, default: Any) -> Any:
     try:
         return _as_type_of(default, value)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, AttributeError) as error:
         kind = type(default).__name__
         raise SettingsError(f"{name}: {key}={value!r} was given; {kind} values like {default!r} work") from error
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -98,10 +97,3 @@ def load_run(run: Path) -> StoredGenerator:
 def load_generator(run: Path) -> Generator:
     """Load what `train` made; see `load_run`."""
     return load_run(run).generator
-
-
-def same_training(stored: StoredGenerator, settings: TrainingSettings, split: Split) -> list[str]:
-    """What differs between a stored training and one that is asked for: empty where nothing does."""
-    old: dict[str, Any] = stored.settings.to_json() | {"training images": stored.split.train_hash[:12]}
-    new: dict[str, Any] = settings.to_json() | {"training images": split.train_hash[:12]}
-    return [f"{key} {old[key]} there, {new[key]} asked" for key in new if old[key] != new[key] and key != "device"]

@@ -10,18 +10,18 @@ from pathlib import Path
 from braingan.data.preparation import PreparedSet
 from braingan.data.records import ImageSpec
 from braingan.data.split import Split
-from braingan.errors import OutputError, SplitError
+from braingan.data.workplace import claim
+from braingan.errors import SplitError
 from braingan.generation.devices import resolve_device
 from braingan.generation.protocol import TrainingData, TrainingRun
 from braingan.generation.registry import create_backend
 from braingan.generation.settings import TrainingSettings
-from braingan.generation.storage import StoredGenerator, is_finished, load_run, same_training, save_run
+from braingan.generation.storage import StoredGenerator, is_finished, load_run, save_run
 from braingan.progress import readable_seconds
 
 log = logging.getLogger("braingan")
 
 LEFTOVERS = {"stats.jsonl", "samples", "checkpoints", "split.json", "config.json"}
-KEPT = {"cache"}
 
 
 def check_settings(settings: TrainingSettings, spec: ImageSpec) -> None:
@@ -46,19 +46,16 @@ def train_generator(train: PreparedSet, split: Split, settings: TrainingSettings
             finished training of the same images with the same settings is loaded.
 
     Raises:
-        OutputError: the folder holds something else.
+        OutputError: the folder holds something else, or another training.
         SplitError: a class without training images.
     """
     settings = settings.resolved()
     check_settings(settings, train.spec)
     _check_classes(train)
+    claim(run, settings.to_json() | {"training images": split.train_hash[:12]}, may_change={"device"})
     if is_finished(run):
-        stored = load_run(run)
-        differences = same_training(stored, settings, split)
-        if differences:
-            raise OutputError(f"{run} holds another training ({'; '.join(differences)}); give another folder")
         log.info("taking the finished generator in %s", run)
-        return stored
+        return load_run(run)
     _clear(run)
     backend = create_backend(settings.backend, **settings.hyperparameters)
     started = time.monotonic()
@@ -90,11 +87,7 @@ def _training_run(settings: TrainingSettings, folder: Path) -> TrainingRun:
 
 
 def _clear(run: Path) -> None:
-    """Make the folder ready: what an unfinished training left goes, what is not ours is refused."""
-    run.mkdir(parents=True, exist_ok=True)
-    foreign = sorted(entry.name for entry in run.iterdir() if entry.name not in LEFTOVERS | KEPT)
-    if foreign:
-        raise OutputError(f"{run} holds {foreign[0]}, which no training wrote; give a new or empty folder")
+    """Remove what an unfinished training left."""
     for name in LEFTOVERS:
         entry = run / name
         if entry.is_dir():

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from braingan import ImageSpec
+from braingan import ImageSpec, SettingsError
 from braingan.generation.gan import GAN
 from braingan.generation.layers import ProjectionHead, UpsamplingGenerator, strided_convolutions
 
@@ -25,6 +25,14 @@ class DCGAN(GAN):
 
     base_channels: int = 32
     dropout: float = 0.4
+
+    def check(self, spec: ImageSpec) -> None:
+        """Raise `SettingsError` for what the networks cannot make or be."""
+        super().check(spec)
+        if self.base_channels < 1 or not 0 <= self.dropout < 1:
+            raise SettingsError(
+                f"base_channels {self.base_channels}, dropout {self.dropout}: 1 or more, and 0 to below 1, work"
+            )
 
     def networks(self, spec: ImageSpec) -> tuple[nn.Module, nn.Module]:
         """G and D."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from braingan import ImageSpec
+from braingan import ImageSpec, SettingsError
 from braingan.generation.gan import GAN
 from braingan.generation.layers import ProjectionHead, UpsamplingGenerator, strided_convolutions
 
@@ -25,6 +25,12 @@ class Wasserstein(GAN):
     base_channels: int = 32
 
     critic_batch_norm: ClassVar[bool] = False
+
+    def check(self, spec: ImageSpec) -> None:
+        """Raise `SettingsError` for what the networks cannot make or be."""
+        super().check(spec)
+        if self.base_channels < 1:
+            raise SettingsError(f"base_channels {self.base_channels} was given; 1 or more work")
 
     def networks(self, spec: ImageSpec) -> tuple[nn.Module, nn.Module]:
         """G and the critic."""

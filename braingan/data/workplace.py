@@ -1,0 +1,67 @@
+"""An output folder: apart from the data, ours or nobody's, and for one piece of work."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from braingan.data.files import read_json, write_json
+from braingan.errors import OutputError
+
+ASKED = "asked.json"  # what the folder is for; a folder with this file is ours
+CACHE = "cache"  # of decoded images; may be there before the folder is claimed
+
+
+def check_place(out: Path, *inputs: Path | None) -> None:
+    """Refuse an output folder before anything is read.
+
+    Args:
+        out: the output folder; need not exist.
+        inputs: folders that are read; in one of them, results would be taken for data the next time.
+
+    Raises:
+        OutputError: it is a file, overlaps with an input, or holds what braingan did not write.
+    """
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out} is a file; give a folder")
+    for other in filter(None, inputs):
+        here, there = out.resolve(), other.resolve()
+        if here == there or here in there.parents or there in here.parents:
+            raise OutputError(f"output folder {out} and data folder {other} overlap; give one apart from the data")
+    _refuse_foreign(out)
+
+
+def claim(out: Path, asked: Mapping[str, Any], *, may_change: Collection[str] = ()) -> None:
+    """Note in the folder what it is for, or check that it is for just that.
+
+    Args:
+        out: made where it does not exist.
+        asked: settings and fingerprints, JSON-able; `hyperparameters` is taken apart.
+        may_change: settings that may differ from one call to the next.
+
+    Raises:
+        OutputError: the folder is for something else; the message shows the difference.
+    """
+    _refuse_foreign(out)
+    wanted = json.loads(json.dumps({**asked, **asked.get("hyperparameters", {})}))
+    wanted.pop("hyperparameters", None)
+    if (out / ASKED).exists():
+        before = read_json(out / ASKED)
+        differences = [
+            f"{key} {before.get(key)} there, {wanted.get(key)} asked"
+            for key in sorted(before.keys() | wanted.keys())
+            if key not in may_change and before.get(key) != wanted.get(key)
+        ]
+        if differences:
+            raise OutputError(f"{out} is for other work ({'; '.join(differences)}); give another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / ASKED, wanted)
+
+
+def _refuse_foreign(out: Path) -> None:
+    if out.is_dir() and not (out / ASKED).exists():
+        foreign = sorted(entry.name for entry in out.iterdir() if entry.name != CACHE)
+        if foreign:
+            raise OutputError(f"{out} holds {foreign[0]}, which braingan did not write; give a new or empty folder")
