@@ -253,7 +253,8 @@ def benchmark(
 
     asked = BenchmarkSettings(
         backend=backend, hyperparameters=hyperparameters or {}, size=size, channels=channels, steps=steps,
-        batch_size=batch_size, class_sampling=class_sampling, ratio=ratio, model=model, weights=str(weights) if weights else None,
+        batch_size=batch_size, class_sampling=class_sampling, ratio=ratio, model=model,
+        weights=str(weights) if weights else None,
         pretrained=pretrained, classifier_steps=classifier_steps, classifier_batch_size=classifier_batch_size,
         seeds=seeds, split_seed=split_seed, device=device, skip_bad=skip_bad,
     )  # fmt: skip

@@ -122,7 +122,8 @@ def check_generator(stored: StoredGenerator, classes: Sequence[str], split: Spli
     if seen:
         names = ", ".join(seen[:3]) + (", ..." if len(seen) > 3 else "")
         raise LeakageError(
-            f"leak: the generator in {stored.folder} was trained on {len(seen)} held-out images, or on patients of theirs ({names}); "
+            f"leak: the generator in {stored.folder} was trained on {len(seen)} held-out images or on others of "
+            f"their patients ({names}); "
             f"train one on the training part alone, or use its own split with --split {stored.folder / 'split.json'}"
         )
 

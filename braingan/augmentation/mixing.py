@@ -41,8 +41,9 @@ class AugmentedDataset(Dataset[tuple[Any, Any]]):
         DataError: the classes do not match, or it cannot be told what the real images are.
 
     Warns:
-        UserWarning: the two parts differ in resolution, or the real images do not say that they were prepared alike,
-            which gives synthetic images away; or the real dataset has no class names, so that labels were matched by order.
+        UserWarning: the two parts differ in resolution, or the real images do not say that they were
+            prepared alike, which gives synthetic images away; or the real dataset has no class names,
+            so that labels were matched by order.
     """
 
     def __init__(

@@ -186,9 +186,9 @@ def _images_without_row(data: Path, masks: set[str], seen: set[str]) -> Iterator
     mask_folders -= {str(PurePosixPath(file).parent) for file in seen}
     for file in _files_below(data):
         path = file.relative_to(data)
-        if file.suffix.lower() in SUFFIXES and path.parent.as_posix() not in mask_folders:
-            if path.as_posix() not in masks:
-                yield _printable(path.as_posix())
+        is_mask = path.parent.as_posix() in mask_folders or path.as_posix() in masks
+        if file.suffix.lower() in SUFFIXES and not is_mask:
+            yield _printable(path.as_posix())
 
 
 def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:

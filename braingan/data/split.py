@@ -65,8 +65,8 @@ class Split:
 
     def without(self, files: Collection[str]) -> Split:
         """The same split, less some files."""
-        kept = {part: tuple(file for file in getattr(self, part) if file.file not in files) for part in PARTS}
-        return replace(self, **kept)
+        train, val, test = (tuple(file for file in getattr(self, part) if file.file not in files) for part in PARTS)
+        return replace(self, train=train, val=val, test=test)
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON-able dictionary."""

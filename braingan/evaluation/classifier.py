@@ -7,10 +7,10 @@ import logging
 import math
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import timm
 import torch
@@ -56,15 +56,6 @@ class ClassifierSettings:
             raise SettingsError("--weights and --pretrained were both asked; give one of them")
         if self.weights and not self.weights.endswith(".safetensors"):
             raise SettingsError(f"weights {self.weights} were given; only .safetensors files are read (no pickles)")
-
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON-able dictionary."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Self:
-        """From what `to_json` gave."""
-        return cls(**value)
 
 
 def build_classifier(settings: ClassifierSettings, spec: ImageSpec) -> nn.Module:
@@ -139,9 +130,8 @@ def _with_weights(model: nn.Module, weights: str) -> nn.Module:
         if not (head and name.startswith(head))
     ]
     if wrong:
-        raise SettingsError(
-            f"weights {weights} do not fit {type(model).__name__}: {wrong[0]} and {len(wrong) - 1} more"
-        )
+        others = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        raise SettingsError(f"weights {weights} do not fit {type(model).__name__}: {wrong[0]}{others}")
     fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
     model.load_state_dict(own | fitting)
     return model

@@ -6,7 +6,7 @@ import pickle
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -21,7 +21,10 @@ from torchvision.transforms import v2
 import braingan
 from braingan import AugmentedDataset, DataError
 from braingan.augmentation.synthetic import SyntheticFile, SyntheticSet
+from braingan.data.pictures import write_png
 from braingan.data.preprocessing import Preprocessing
+
+PREPARED = Preprocessing(size=32).fingerprint
 
 
 def to_tensor() -> Any:
@@ -47,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
         for number in range(3):
             path = tmp_path / "real" / label / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(np.full((32, 32), level + number, np.uint8)).save(path)
+            write_png(path, torch.full((1, 32, 32), level + number, dtype=torch.uint8), {"Preprocessing": PREPARED})
     return tmp_path / "real"
 
 
@@ -65,7 +68,9 @@ class Own(Dataset[Any]):
 
 
 def grey(level: int = 9, size: int = 32) -> Image.Image:
-    return Image.fromarray(np.full((size, size), level, np.uint8))
+    image = Image.fromarray(np.full((size, size), level, np.uint8))
+    image.info["Preprocessing"] = PREPARED
+    return image
 
 
 def test_real_items_come_first_and_untouched(folder: Path, synthetic: SyntheticSet) -> None:
@@ -203,7 +208,30 @@ def test_real_images_of_another_resolution_are_warned_of_and_prepared_ones_are_n
     data = write_data("raw")
     with pytest.warns(UserWarning, match="real images are 40x40 pixels, synthetic ones 32x32"):
         AugmentedDataset(ImageFolder(str(data)), synthetic)
+    for path in folder.rglob("*.png"):  # the same size, but nobody knows how they were made
+        Image.fromarray(np.zeros((32, 32), np.uint8)).save(path.with_suffix(".bmp"))
+        path.unlink()
+    with pytest.warns(UserWarning, match="real images do not say that they were cropped and normalised"):
+        AugmentedDataset(ImageFolder(str(folder)), synthetic)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        AugmentedDataset(ImageFolder(str(folder)), synthetic)
         braingan.augment(data, tmp_path / "out", ratio=0.5, **tiny)
+        AugmentedDataset(ImageFolder(str(tmp_path / "out" / "real")), braingan.load_synthetic(tmp_path / "out"))
+
+
+def test_a_dataset_that_calls_its_transform_without_asking_is_wrapped(synthetic: SyntheticSet) -> None:
+    class Trusting(Own):
+        transform = staticmethod(to_tensor())
+        classes: ClassVar[list[str]] = ["no_tumor", "tumor"]
+
+        def __getitem__(self, index: int) -> tuple[Any, Any]:
+            image, label = self.items[index]
+            return self.transform(image), label
+
+    assert AugmentedDataset(Trusting([(grey(), 0), (grey(), 1)]), synthetic)[3][0].shape == (1, 32, 32)
+
+
+def test_class_names_are_in_label_order_whatever_the_order_of_the_dictionary(synthetic: SyntheticSet) -> None:
+    real = Own([(grey(), 0), (grey(), 1)])
+    real.class_to_idx = {"tumor": 1, "no_tumor": 0}  # type: ignore[attr-defined]
+    assert AugmentedDataset(real, synthetic).classes == ["no_tumor", "tumor"]

@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from braingan.data.folders import BadFile, Findings, read_folder
+from braingan.data.folders import BadFile, Findings, read_folder, read_images
 from braingan.data.records import ImageSet, ImageSpec
 from braingan.errors import DataError, SettingsError
 
@@ -407,3 +408,52 @@ def test_a_specification_that_cannot_be_is_refused(
 
 def test_the_shape_puts_channels_first() -> None:
     assert ImageSpec(16, 3, ("a",)).shape == (3, 16, 16)
+
+
+# What a stranger's folder may hold
+
+
+@pytest.mark.parametrize("name", [".hidden", " lead", "trail ", "grade:3", "a\\..\\b", "line\nbreak", "x" * 101])
+def test_a_class_that_cannot_be_a_folder_everywhere_is_refused(rows_with_files: Callable[..., Path], name: str) -> None:
+    with pytest.raises(SettingsError, match="rename it"):
+        ImageSpec(32, 1, (name,))
+
+
+@pytest.mark.parametrize("label", ["../../escaped", "a/b", "grade:3"])
+def test_a_label_that_would_lead_out_of_the_output_folder_is_refused(
+    rows_with_files: Callable[..., Path], label: str
+) -> None:
+    data = rows_with_files({"file_name": "no/1.png", "label": label}, {"file_name": "yes/1.png", "label": "yes"})
+    assert f"class {label!r} holds a slash, a colon" in refusal(data)
+
+
+@pytest.mark.parametrize("column", ["Patient", "patient_id", " patient", "subject-id"])
+def test_a_column_that_nearly_says_patient_is_named(rows_with_files: Callable[..., Path], column: str) -> None:
+    rows = ({"file_name": file, column: "p1"} for file in TWO)
+    assert f"has a column {column!r}; patients are read from 'patient': rename it" in refusal(rows_with_files(*rows))
+
+
+def test_an_image_outside_of_the_class_folders_is_named(classes_only: Path, write_image: Writer, head: Head) -> None:
+    write_image(classes_only / "stray.png", head())
+    assert "stray.png: lies in no class folder" in refusal(classes_only)
+
+
+def test_a_name_that_is_not_utf8_is_named(classes_only: Path) -> None:
+    (classes_only / "yes" / os.fsdecode(b"caf\xe9.png")).touch()
+    assert "yes/caf?.png: has a name that is not UTF-8; rename it" in refusal(classes_only)
+
+
+def test_an_image_without_a_row_beside_a_mask_is_found(
+    rows_with_files: Callable[..., Path], write_image: Writer, head: Head
+) -> None:
+    rows = ({"file_name": "no/1.png", "mask": ""}, {"file_name": "yes/1.png", "mask": "yes/1_mask.png"})
+    data = rows_with_files(*rows)
+    write_image(data / "yes" / "1_mask.png", head())
+    assert len(read(data)) == 2
+    write_image(data / "yes" / "2.png", head())
+    assert "yes/2.png: has no row" in refusal(data)
+
+
+def test_read_images_gives_a_dataset_with_a_transform(classes_only: Path) -> None:
+    images = read_images(classes_only, transform=lambda image: image.mode)
+    assert images[0] == ("L", 0)

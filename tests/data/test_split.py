@@ -9,7 +9,7 @@ import pytest
 
 from braingan.data.preparation import PreparedSet, prepare_folder
 from braingan.data.preprocessing import Preprocessing
-from braingan.data.split import PARTS, Split, SplitFile, everything, grouping, locate, split_by_group
+from braingan.data.split import PARTS, Split, SplitFile, everything, grouping, load_split, locate, split_by_group
 from braingan.errors import OutputError, SplitError
 
 Maker = Callable[..., PreparedSet]
@@ -246,7 +246,7 @@ def test_bad_files_that_were_skipped_are_missing_in_the_split_too(data: Path, tm
     split.save(tmp_path / "split.json")
     (data / split.train[0].file).write_bytes(b"")
     prepared = prepare_folder(data, Preprocessing(size=16), tmp_path / "cache", skip_bad=True)
-    parts = locate(Split.load(tmp_path / "split.json"), prepared)
+    parts = locate(load_split(tmp_path / "split.json", prepared), prepared)
     assert [len(parts.train), len(parts.val), len(parts.test)] == [
         len(split.train) - 1,
         len(split.val),

@@ -80,8 +80,8 @@ def test_augmentation_keeps_black_surroundings_black_and_differs_from_image_to_i
         ({"model": "nowhere:model"}, "nowhere:model cannot be imported"),
         ({"model": "my_models:missing"}, "my_models:missing cannot be imported"),
         ({"model": "my_models:nn.Identity"}, "cannot be imported"),
-        ({"weights": "missing.safetensors"}, "missing.safetensors do not exist"),
-        ({"weights": "other.safetensors", "model": "my_models:tiny"}, "other.safetensors cannot be loaded"),
+        ({"weights": "missing.safetensors"}, "missing.safetensors cannot be read"),
+        ({"weights": "other.safetensors", "model": "my_models:tiny"}, "other.safetensors do not fit Sequential"),
         ({"model": "my_models:tiny", "pretrained": True}, "--pretrained is timm's"),
     ],
 )
@@ -122,7 +122,20 @@ def test_weights_from_a_file_are_what_training_starts_from(tiny_model: str, tmp_
     save_file(timms.state_dict(), tmp_path / "timm.safetensors")
     settings = ClassifierSettings(model="resnet10t", weights=str(tmp_path / "timm.safetensors"))
     again = build_classifier(settings, ImageSpec(32, 1, ("a", "b", "c")))
-    body = timms.state_dict()["layer1.0.conv1.weight"]
-    assert torch.equal(body, again.state_dict()["layer1.0.conv1.weight"])
-    with pytest.raises(SettingsError, match="do not fit resnet18"):
+    assert all(torch.equal(a, b) for a, b in zip(weights(timms), weights(again), strict=True))
+    two_classes = build_classifier(settings, ImageSpec(32, 3, ("a", "b")))  # the head starts anew
+    assert torch.equal(timms.state_dict()["layer1.0.conv1.weight"], two_classes.state_dict()["layer1.0.conv1.weight"])
+    with pytest.raises(SettingsError, match="do not fit ResNet"):
         build_classifier(ClassifierSettings(model="resnet18", weights=settings.weights), SPEC)
+    save_file({"nonsense": torch.zeros(3)}, tmp_path / "nonsense.safetensors")
+    with pytest.raises(SettingsError, match="do not fit ResNet"):
+        build_classifier(ClassifierSettings(weights=str(tmp_path / "nonsense.safetensors")), SPEC)
+
+
+def test_weights_for_colour_serve_grey_images(tmp_path: Path) -> None:
+    colour = build_classifier(ClassifierSettings(), ImageSpec(32, 3, ("a", "b")))
+    save_file(colour.state_dict(), tmp_path / "colour.safetensors")
+    grey = build_classifier(ClassifierSettings(weights=str(tmp_path / "colour.safetensors")), SPEC)
+    assert torch.allclose(
+        grey.state_dict()["conv1.0.weight"], colour.state_dict()["conv1.0.weight"].sum(1, keepdim=True)
+    )

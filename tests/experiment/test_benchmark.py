@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 from sklearn.metrics import f1_score, precision_recall_fscore_support
 
 import braingan
@@ -145,7 +146,7 @@ def test_a_stopped_benchmark_goes_on_without_redoing_what_is_finished(
     assert [run["macro"] for run in again.runs] == [run["macro"] for run in first.runs]
     more = braingan.benchmark(data, out, **(quick | {"seeds": 3}))
     assert len(more.runs) == 9
-    with pytest.raises(OutputError, match=r"another benchmark \(ratio 1.0 there, 2 asked\)"):
+    with pytest.raises(OutputError, match=r"for other work \(ratio 1.0 there, 2 asked\)"):
         braingan.benchmark(data, out, **quick, ratio=2)
 
 
@@ -239,7 +240,8 @@ def test_a_given_generator_serves_every_seed_and_must_not_have_seen_held_out_ima
     ("options", "words"),
     [
         ({"ratio": 0.01}, "ratio 0.01 leaves class 'no_tumor' without synthetic images"),
-        ({"ratio": -1}, "0 or more"),
+        ({"ratio": -1}, "0 to 1000"),
+        ({"split_seed": -1}, "seed -1 was asked"),
         ({"seeds": 0}, "0 seeds"),
         ({"size": 40}, "asked for size 40"),
         ({"model": "resnet10tt"}, "timm has no model"),
@@ -258,7 +260,7 @@ def test_what_cannot_work_is_refused_before_any_training(
 def test_a_single_class_and_a_foreign_folder_are_refused(data: Path, tmp_path: Path, quick: Options) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "notes.txt").touch()
-    with pytest.raises(OutputError, match=r"holds notes\.txt, which no benchmark wrote"):
+    with pytest.raises(OutputError, match=r"holds notes\.txt, which braingan did not write"):
         braingan.benchmark(data, tmp_path / "thesis", **quick)
     (data / "metadata.csv").unlink()
     for path in (data / "tumor").iterdir():
@@ -273,3 +275,98 @@ def test_pictures_are_left_out_of_the_report_when_asked(data: Path, tmp_path: Pa
     braingan.benchmark(data, tmp_path / "without", **(quick | {"seeds": 1}), without_images=True)
     assert "data:image/png" in (tmp_path / "with" / "report.html").read_text()
     assert "data:image/png" not in (tmp_path / "without" / "report.html").read_text()
+
+
+def test_a_renamed_class_and_a_corrected_label_are_other_work(data: Path, tmp_path: Path, quick: Options) -> None:
+    braingan.benchmark(data, tmp_path / "out", **quick)
+    metadata = data / "metadata.csv"
+    metadata.write_text(metadata.read_text().replace(",tumor,", ",glioma,"))
+    (data / "tumor").rename(data / "scans")
+    metadata.write_text(metadata.read_text().replace("\ntumor/", "\nscans/"))
+    with pytest.raises(OutputError, match=r"for other work .*classes"):
+        braingan.benchmark(data, tmp_path / "out", **quick)
+
+
+def test_an_output_folder_in_the_data_is_refused(data: Path, quick: Options) -> None:
+    for out in (data, data / "out", data.parent):
+        with pytest.raises(OutputError, match="overlap"):
+            braingan.benchmark(data, out, **quick)
+        with pytest.raises(OutputError, match="overlap"):
+            braingan.augment(data, out)
+    assert sorted(entry.name for entry in data.iterdir()) == ["metadata.csv", "no_tumor", "tumor"]
+
+
+def test_a_generator_of_other_slices_of_held_out_patients_is_refused(
+    data: Path, tmp_path: Path, quick: Options, tiny: Options
+) -> None:
+    first = braingan.benchmark(data, tmp_path / "first", **quick)
+    test = {file["group"] for file in first.split["test"]}
+    rest = json.loads((tmp_path / "first" / "split.json").read_text())
+    moved = [file for file in rest["test"] if file["label"] == "tumor"][:1] + [
+        file for file in rest["test"] if file["label"] == "no_tumor"
+    ][:1]
+    (tmp_path / "other.json").write_text(json.dumps(rest | {"train": moved, "val": [], "test": []}))
+    braingan.train(data, tmp_path / "sly", **tiny, split=tmp_path / "other.json")
+    remaining = [file for file in rest["test"] if file not in moved]
+    assert {file["group"] for file in remaining} & test
+    (tmp_path / "split.json").write_text(json.dumps(rest | {"test": remaining}))
+    options = {key: value for key, value in quick.items() if key in {"model", "classifier_steps", "seeds"}}
+    with pytest.raises(LeakageError, match=r"leak: .*on others of their patients"):
+        braingan.benchmark(data, tmp_path / "out", **options, generator=tmp_path / "sly", split=tmp_path / "split.json")
+
+
+def test_an_honest_generator_is_not_blamed_for_twins_in_the_data(
+    tmp_path: Path, quick: Options, tiny: Options, write_data: Callable[..., Path]
+) -> None:
+    data = write_data("twins", metadata=False)
+    for path in list(data.rglob("*.png")):
+        path.with_name(f"copy_of_{path.name}").write_bytes(path.read_bytes())
+    braingan.benchmark(data, tmp_path / "first", **(quick | {"seeds": 1}))
+    split = tmp_path / "first" / "split.json"
+    braingan.train(data, tmp_path / "honest", **tiny, split=split)
+    options = {key: value for key, value in quick.items() if key in {"model", "classifier_steps"}}
+    result = braingan.benchmark(data, tmp_path / "out", **options, seeds=1, generator=tmp_path / "honest", split=split)
+    assert any("byte-identical" in note for note in result.notes)
+
+
+def test_a_generator_trained_anew_makes_its_images_and_cells_anew(data: Path, tmp_path: Path, quick: Options) -> None:
+    out = tmp_path / "out"
+    braingan.benchmark(data, out, **quick)
+    model = out / "generators" / "seed0" / "model.safetensors"
+    stamps = {path.name: path.stat().st_mtime_ns for path in (out / "cells").iterdir()}
+    weights = load_file(model)
+    save_file({name: value * 1.01 for name, value in weights.items() if value.is_floating_point()}
+              | {name: value for name, value in weights.items() if not value.is_floating_point()}, model)  # fmt: skip
+    braingan.benchmark(data, out, **quick)
+    changed = {path.name for path in (out / "cells").iterdir() if path.stat().st_mtime_ns != stamps[path.name]}
+    assert changed == {"synthetic-fold0-seed0.json", "combined-fold0-seed0.json"}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda value: value["settings"].update(steps="many"), "steps='many' is no setting"),
+        (lambda value: value.pop("split"), "is no benchmark result of this version"),
+        (lambda value: value["split"]["test"][0].update(group=["x"]), "this is no split file"),
+    ],
+)
+def test_a_result_that_is_damaged_is_refused_as_a_config(
+    data: Path, tmp_path: Path, quick: Options, change: Callable[[Any], object], words: str
+) -> None:
+    braingan.benchmark(data, tmp_path / "out", **(quick | {"seeds": 1}))
+    value = json.loads((tmp_path / "out" / "result.json").read_text())
+    change(value)
+    (tmp_path / "config.json").write_text(json.dumps(value))
+    with pytest.raises(braingan.BrainganError, match=words):
+        braingan.benchmark(data, tmp_path / "again", config=tmp_path / "config.json")
+
+
+def test_bad_files_of_the_test_folder_are_listed_too(
+    data: Path, tmp_path: Path, quick: Options, write_data: Callable[..., Path]
+) -> None:
+    test = write_data("elsewhere", patients=3, seed=9, metadata=False)
+    (test / "tumor" / "P00_tumor_0.png").write_bytes(b"")
+    result = braingan.benchmark(data, tmp_path / "out", **(quick | {"seeds": 1}), test=test, skip_bad=True)
+    assert [bad["file"] for bad in result.bad_files] == ["tumor/P00_tumor_0.png"]
+    assert result.split["grouped_by"] == "file"
+    assert result.notes[0].startswith("No patient ids")

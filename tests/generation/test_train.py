@@ -71,7 +71,13 @@ def test_a_training_is_repeated_by_its_seed_and_leaves_the_callers_random_state_
         ({"channels": 2}, "2 channels were asked"),
         ({"device": "tpu"}, "device 'tpu' was asked"),
         ({"class_sampling": "odd"}, "class sampling 'odd'"),
+        ({"seed": 2**32}, "seed 4294967296"),
         ({"hyperparameters": {"n_critic": 0}}, "n_critic 0"),
+        ({"hyperparameters": {"base_channels": 0}}, "base_channels 0"),
+        ({"hyperparameters": {"dropout": 1}}, "dropout 1.0"),
+        ({"hyperparameters": {"learning_rate": "nan"}}, "learning_rate nan"),
+        ({"hyperparameters": {"latent_size": "inf"}}, "latent_size='inf'"),
+        ({"backend": "wgan-gp", "hyperparameters": {"base_channels": 0}}, "base_channels 0"),
         ({"hyperparameters": {"ema_decay": 1.5}}, "ema_decay 1.5"),
     ],
 )
@@ -112,7 +118,7 @@ def test_a_finished_run_and_a_foreign_folder_are_not_overwritten(data: Path, tmp
         braingan.train(data, tmp_path / "run", **tiny)
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.tex").touch()
-    with pytest.raises(OutputError, match=r"thesis holds chapter1\.tex, which no training wrote"):
+    with pytest.raises(OutputError, match=r"thesis holds chapter1\.tex, which braingan did not write"):
         braingan.train(data, tmp_path / "thesis", **tiny)
 
 
