@@ -21,7 +21,7 @@ def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProc
 
 def test_the_whole_way_by_commands(tmp_path: Path, tiny_options: list[str], tiny_model: str) -> None:
     drawn = run("phantom", "data", "--patients", 10, "--slices", 3, "--size", 48, "--json", cwd=tmp_path)
-    assert json.loads(drawn.stdout)["patients"] == 6
+    assert json.loads(drawn.stdout)["patients"] == 10
     trained = run("train", "data", "run", *tiny_options, cwd=tmp_path)
     assert trained.stdout == "run: dcgan for no_tumor, tumor at 32 pixels\n"
     assert "training DCGAN on cpu" in trained.stderr
