@@ -14,6 +14,7 @@ from typing import Any
 
 import timm
 import torch
+from huggingface_hub import hf_hub_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.models import adapt_input_conv
@@ -81,18 +82,28 @@ def build_classifier(settings: ClassifierSettings, spec: ImageSpec) -> nn.Module
 
 def _timm_model(settings: ClassifierSettings, classes: int, channels: int) -> nn.Module:
     try:
-        model: nn.Module = timm.create_model(
-            settings.model, pretrained=settings.pretrained, num_classes=classes, in_chans=channels
-        )
-    except Exception as error:  # whatever a download may raise
-        reason = " ".join(str(error).split())[:200]
-        if settings.pretrained:
-            raise SettingsError(
-                f"pretrained weights of {settings.model} cannot be had ({reason}); "
-                "without a network, give a file with --weights, or leave --pretrained out"
-            ) from error
+        model: nn.Module = timm.create_model(settings.model, num_classes=classes, in_chans=channels)
+    except Exception as error:  # its many models refuse sizes and channels in as many ways
+        reason = _one_line(error)
         raise SettingsError(f"timm cannot make {settings.model} for {channels} channel(s): {reason}") from error
-    return _with_weights(model, settings.weights) if settings.weights else model
+    weights = _download(model, settings.model) if settings.pretrained else settings.weights
+    return _with_weights(model, weights) if weights else model
+
+
+def _download(model: nn.Module, name: str) -> str:
+    """The safetensors file that timm names for a model; timm itself would also take a pickle."""
+    config = getattr(model, "pretrained_cfg", {})
+    try:
+        return str(hf_hub_download(config["hf_hub_id"], "model.safetensors"))
+    except Exception as error:  # no such file, no network, no permission
+        raise SettingsError(
+            f"pretrained weights of {name} cannot be had ({_one_line(error)}); "
+            "without a network, give a file with --weights, or leave --pretrained out"
+        ) from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def _own_model(name: str) -> Callable[..., Any]:

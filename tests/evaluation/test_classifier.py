@@ -139,3 +139,11 @@ def test_weights_for_colour_serve_grey_images(tmp_path: Path) -> None:
     assert torch.allclose(
         grey.state_dict()["conv1.0.weight"], colour.state_dict()["conv1.0.weight"].sum(1, keepdim=True)
     )
+
+
+def test_pretrained_weights_that_cannot_be_had_are_refused_with_what_works_instead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # what the variable of that name does
+    with pytest.raises(SettingsError, match=r"weights of resnet10t cannot be had \(.*give a file with --weights"):
+        build_classifier(ClassifierSettings(pretrained=True), SPEC)
