@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 import shutil
@@ -12,15 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from braingan.augmentation.augment import check_generator
 from braingan.augmentation.counts import synthetic_counts
 from braingan.augmentation.synthesis import CONFIG, check_can_write, write_synthetic
 from braingan.augmentation.synthetic import SyntheticSet, load_synthetic
 from braingan.data.decoding import read_pixels
-from braingan.data.files import read_json, replacing, replacing_folder, write_json
-from braingan.data.pictures import grid, write_png
+from braingan.data.files import read_json, replacing_folder, write_json
 from braingan.data.preprocessing import Preprocessing
 from braingan.data.split import Split
 from braingan.data.workplace import CACHE, check_place, claim
@@ -29,6 +26,7 @@ from braingan.evaluation.classifier import build_classifier, predict, train_clas
 from braingan.evaluation.scores import score
 from braingan.experiment.arms import ARMS, Arm, LabelledImages
 from braingan.experiment.data import BenchmarkData, load_data
+from braingan.experiment.outputs import histogram, write_pictures, write_predictions
 from braingan.experiment.result import BenchmarkResult, summarise
 from braingan.experiment.settings import BenchmarkSettings
 from braingan.generation.devices import resolve_device
@@ -40,9 +38,7 @@ from braingan.versions import versions
 log = logging.getLogger("braingan")
 
 FOLD = 0  # there is one split so far; results name it, so that cross-validation will not change their schema
-BINS = 64
 TRIAL_STEPS = 3
-PER_CLASS = 12  # images of a class in a sample grid
 MAY_CHANGE = {"device", "seeds"}  # between two calls on one folder: more seeds add to what is there
 
 
@@ -76,8 +72,9 @@ def run_benchmark(
             loaded.train, loaded.split, settings.training(seed), out / "generators" / f"seed{seed}"
         )
         work.run_seed(used, seed)
-    _write_pictures(work)
-    _write_predictions(out / "predictions.csv", loaded, work.cells)
+    sets = {"real": loaded.real, "synthetic": work.synthetic}
+    write_pictures(out / "pictures", sets, loaded.train.source.classes)
+    write_predictions(out / "predictions.csv", loaded, work.cells)
     result = _collect(data, test, generator, preprocessing, work)
     result.save(out / "result.json")
     return result
@@ -94,7 +91,11 @@ class _Workplace:
         self.synthetic = LabelledImages(loaded.train.images[:0], loaded.train.labels[:0])  # of the first seed
 
     def announce(self) -> None:
-        """Say how long the classifiers will take, from a few measured steps."""
+        """Say how long the classifiers that are still to be trained will take, from a few measured steps."""
+        seeds, steps = range(self.settings.seeds), self.settings.classifier_steps
+        count = sum(not self._cell_file(arm, seed).exists() for arm in ARMS for seed in seeds)
+        if not count:
+            return
         real, spec = self.loaded.real, self.loaded.train.spec
         few = replace(self.settings.classifier, steps=TRIAL_STEPS)
         seconds = []
@@ -102,7 +103,6 @@ class _Workplace:
             started = time.monotonic()
             train_classifier(real.images, real.labels, spec, few, seed=0, device=self.device, title="trial")
             seconds.append(time.monotonic() - started)
-        count, steps = self.settings.seeds * len(ARMS), self.settings.classifier_steps
         expected = readable_seconds(seconds[-1] / TRIAL_STEPS * steps * count)
         log.info("%d classifiers of %d steps will take about %s, generators apart", count, steps, expected)
 
@@ -127,7 +127,7 @@ class _Workplace:
 
     def _cell(self, arm: Arm, synthetic: LabelledImages, stored: StoredGenerator, seed: int) -> dict[str, Any]:
         """One classifier's scores and predictions, taken up where they are there already."""
-        path = self.out / "cells" / f"{arm.name}-fold{FOLD}-seed{seed}.json"
+        path = self._cell_file(arm, seed)
         learned_from = {"generator": stored.sha256} if arm.uses_synthetic else {}
         if path.exists():
             cell: dict[str, Any] = read_json(path)
@@ -137,6 +137,9 @@ class _Workplace:
         write_json(path, cell)
         log.info("%s, seed %d: macro-F1 %.3f", arm.name, seed, cell["macro"]["f1"])
         return cell
+
+    def _cell_file(self, arm: Arm, seed: int) -> Path:
+        return self.out / "cells" / f"{arm.name}-fold{FOLD}-seed{seed}.json"
 
     def _run(self, arm: Arm, synthetic: LabelledImages, seed: int) -> dict[str, Any]:
         train, test, spec = arm.build(self.loaded.real, synthetic), self.loaded.test, self.loaded.train.spec
@@ -233,46 +236,10 @@ def _collect(
         summary=summarise(runs),
         generators=work.generators,
         intensity={
-            "real": _histogram(work.loaded.train.images),
-            "synthetic": _histogram(work.synthetic.images),
+            "real": histogram(work.loaded.train.images),
+            "synthetic": histogram(work.synthetic.images),
         },
         bad_files=[asdict(bad) for bad in work.loaded.bad_files],
         notes=work.loaded.notes(),
         seconds=round(trained + sum(run["seconds"] for run in runs), 1),
     )
-
-
-def _histogram(images: Tensor) -> list[float]:
-    counts = torch.bincount(images.flatten().long() * BINS // 256, minlength=BINS)
-    return [round(share, 6) for share in (counts / counts.sum()).tolist()]
-
-
-def _write_pictures(work: _Workplace) -> None:
-    """`pictures/real.png` and `pictures/synthetic.png`: some images of each class, a row or more each."""
-    for name, shown in (("real", work.loaded.real), ("synthetic", work.synthetic)):
-        classes = work.loaded.train.source.classes
-        text = {"Software": "braingan", "Synthetic": str(name == "synthetic").lower(), "Rows": ", ".join(classes)}
-        write_png(work.out / "pictures" / f"{name}.png", _sample_grid(shown, len(classes)), text)
-
-
-def _sample_grid(shown: LabelledImages, classes: int) -> Tensor:
-    """Evenly spaced images, as many of each class; a class with too few leaves black places."""
-    rows = []
-    for label in range(classes):
-        own = shown.images[shown.labels == label]
-        chosen = own[torch.linspace(0, len(own) - 1, min(PER_CLASS, len(own))).long()]
-        rows.append(torch.cat([chosen, own.new_zeros(PER_CLASS - len(chosen), *own.shape[1:])]))
-    return grid(torch.cat(rows), PER_CLASS)
-
-
-def _write_predictions(path: Path, loaded: BenchmarkData, cells: list[dict[str, Any]]) -> None:
-    classes, source = loaded.test.source.classes, loaded.test.source
-    with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["arm", "fold", "seed", "file", "patient", "target", *(f"p_{name}" for name in classes)])
-        for cell in cells:
-            for record, row in zip(source.records, cell["probabilities"], strict=True):
-                patient = record.group if source.has_patients else ""
-                writer.writerow(
-                    [cell["arm"], cell["fold"], cell["seed"], record.file, patient, classes[record.label], *row]
-                )
