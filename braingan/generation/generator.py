@@ -29,7 +29,8 @@ class GANGenerator:
         """See `protocol.Generator.sample`."""
         device = next(self.G.parameters()).device
         ahead = first % BATCH  # places in the batch, too, depend on the image's number alone
-        padded = torch.cat([labels.new_zeros(ahead), labels.cpu(), labels.new_zeros(-(ahead + len(labels)) % BATCH)])
+        behind = -(ahead + len(labels)) % BATCH
+        padded = torch.nn.functional.pad(labels.cpu(), (ahead, behind))
         latents = torch.zeros(len(padded), self.latent_size)
         latents[ahead : ahead + len(labels)] = draw_latents(labels.tolist(), self.latent_size, seed=seed, first=first)
         with torch.inference_mode():
