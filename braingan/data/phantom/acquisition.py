@@ -28,7 +28,7 @@ SIGNALS: dict[str, dict[str, float]] = {
     },
 }  # fmt: skip
 
-SEQUENCES = {"flair": 0.6, "t1c": 0.2, "t2": 0.2}  # share of the patients
+SEQUENCES = {"flair": 0.7, "t1c": 0.15, "t2": 0.15}  # share of the patients
 
 # Signal of the core and of the rim of each kind of tumour.
 LESIONS: dict[str, dict[Kind, tuple[float, float]]] = {

@@ -52,7 +52,7 @@ class Tumor:
         random = stream(seed, patient, 1)
         even = random.uniform
         kind: Kind = random.choice(np.array(get_args(Kind)))
-        radius, side = even(0.13, 0.30), float(random.choice([-1.0, 1.0]))
+        radius, side = even(0.15, 0.30), float(random.choice([-1.0, 1.0]))
         reach = min(even(1.1, 1.8) * radius / HEIGHT_UNIT, 0.44 * (levels[-1] - levels[0]))
         return cls(
             kind=kind,
@@ -62,7 +62,7 @@ class Tumor:
             level=float(random.choice(np.array(levels))),
             reach=reach,
             edema=even(1.2, 2.0),
-            conspicuity=even(0.7, 1.0),
+            conspicuity=even(0.8, 1.0),
             push=even(0.0, 0.35),
             ragged=even(0.10, 0.28),
             rough=Lattice.draw(random, 20, 20, heights=9),
