@@ -72,8 +72,9 @@ class BenchmarkSettings:
             OutputError: a setting that this version does not know.
         """
         default = cls().to_json()
+        accepted: dict[type, tuple[type, ...]] = {type(None): (str, type(None)), float: (int, float)}
         for name, given in value.items():
-            kind = (str, type(None)) if default.get(name) is None else type(default[name])
-            if name not in default or not isinstance(given, kind):
+            kind = type(default.get(name))
+            if name not in default or not isinstance(given, accepted.get(kind, kind)):
                 raise OutputError(f"{name}={given!r} is no setting of this version's benchmark")
         return cls(**value)

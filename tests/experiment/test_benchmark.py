@@ -151,7 +151,7 @@ def test_a_stopped_benchmark_goes_on_without_redoing_what_is_finished(
 
 
 def test_a_result_is_enough_to_run_it_again(data: Path, tmp_path: Path, quick: Options) -> None:
-    first = braingan.benchmark(data, tmp_path / "a", **quick, split_seed=3)
+    first = braingan.benchmark(data, tmp_path / "a", **quick, split_seed=3, ratio=1)  # an int for a float
     again = braingan.benchmark(data, tmp_path / "b", config=tmp_path / "a" / "result.json")
     assert again.split == first.split
     assert [run["macro"] for run in again.runs] == [run["macro"] for run in first.runs]
