@@ -96,14 +96,14 @@ class _Workplace:
         count = sum(not self._cell_file(arm, seed).exists() for arm in ARMS for seed in seeds)
         if not count:
             return
-        real, spec = self.loaded.real, self.loaded.train.spec
-        few = replace(self.settings.classifier, steps=TRIAL_STEPS)
-        seconds = []
-        for _ in range(2):  # the first time also warms up
+        real, spec, seconds = self.loaded.real, self.loaded.train.spec, {}
+        for trial in (1, 1, 1 + TRIAL_STEPS):  # the first warms up; what building takes cancels out
+            few = replace(self.settings.classifier, steps=trial)
             started = time.monotonic()
             train_classifier(real.images, real.labels, spec, few, seed=0, device=self.device, title="trial")
-            seconds.append(time.monotonic() - started)
-        expected = readable_seconds(seconds[-1] / TRIAL_STEPS * steps * count)
+            seconds[trial] = time.monotonic() - started
+        per_step = max(0.0, seconds[1 + TRIAL_STEPS] - seconds[1]) / TRIAL_STEPS
+        expected = readable_seconds(per_step * steps * count)
         log.info("%d classifiers of %d steps will take about %s, generators apart", count, steps, expected)
 
     def run_seed(self, stored: StoredGenerator, seed: int) -> None:
