@@ -17,6 +17,7 @@ from braingan import cli
 from braingan.generation import registry
 
 ROOT = Path(__file__).parent.parent
+WITHOUT_CODE = {"index.md", "architecture.md"}
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -31,7 +32,9 @@ def test_python_in_the_documentation_runs(page: Path, tmp_path: Path, monkeypatc
     monkeypatch.setattr(registry, "_registered", dict(registry._registered))
     module = types.ModuleType("a_page")  # dataclasses look their module up
     monkeypatch.setitem(sys.modules, "a_page", module)
-    for code in blocks(page, "python"):
+    codes = blocks(page, "python")
+    assert codes or page.name in WITHOUT_CODE
+    for code in codes:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             exec(compile(code, str(page), "exec", dont_inherit=True), vars(module))
@@ -43,7 +46,7 @@ def test_commands_in_the_documentation_exist_with_their_options(page: Path) -> N
     for line in "".join(blocks(page, "bash")).splitlines():
         words = shlex.split(line, comments=True)
         if words[:1] == ["braingan"]:
-            commands[words[1]].make_context(words[1], words[2:])
+            assert commands[words[1]].make_context(words[1], words[2:]).params
 
 
 def test_links_between_pages_lead_somewhere() -> None:

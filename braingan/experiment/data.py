@@ -43,7 +43,12 @@ class BenchmarkData:
     def notes(self) -> list[str]:
         """What a reader must know before believing the numbers."""
         notes = []
-        if self.split.grouped_by == "file":
+        if self.split.grouped_by == "file" and self.everything.source.has_patients:
+            notes.append(
+                "The test folder has no patient ids: its images may be of patients who are in training, and scores may "
+                "be too good. A metadata.csv with a column `patient` in it mends that."
+            )
+        elif self.split.grouped_by == "file":
             notes.append(
                 "No patient ids: each file is its own group, so slices of one patient may stand in training and in "
                 "test, and scores may be too good. A metadata.csv with a column `patient` mends that."

@@ -369,4 +369,4 @@ def test_bad_files_of_the_test_folder_are_listed_too(
     result = braingan.benchmark(data, tmp_path / "out", **(quick | {"seeds": 1}), test=test, skip_bad=True)
     assert [bad["file"] for bad in result.bad_files] == ["tumor/P00_tumor_0.png"]
     assert result.split["grouped_by"] == "file"
-    assert result.notes[0].startswith("No patient ids")
+    assert result.notes[0].startswith("The test folder has no patient ids")

@@ -99,7 +99,8 @@ def test_one_image_one_step_and_a_batch_of_one_work(write_data: Callable[..., Pa
     data = write_data("few", patients=1, slices=1, metadata=False)
     options: Options = {"size": 32, "steps": 1, "hyperparameters": {"base_channels": 4}}
     for batch_size in (1, 50):
-        braingan.train(data, tmp_path / f"run{batch_size}", batch_size=batch_size, **options)
+        generator = braingan.train(data, tmp_path / f"run{batch_size}", batch_size=batch_size, **options)
+        assert bool(generator.sample(torch.tensor([0, 1]), seed=0).isfinite().all())
 
 
 def test_only_the_training_part_of_a_split_is_learned_from(data: Path, tmp_path: Path, tiny: Options) -> None:
