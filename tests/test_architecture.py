@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ["data", "generation", "augmentation", "evaluation", "experiment", "reporting", "api", "cli"]
-LEAVES = {"errors", "progress", "versions"}  # everybody may use these
+LEAVES = {"entry_points", "errors", "progress", "versions"}  # everybody may use these
 ROOF = {"__init__", "testing"}  # these may use every room
 
 

@@ -29,7 +29,7 @@ def blocks(page: Path, language: str) -> list[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_in_the_documentation_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+    monkeypatch.setattr(registry.BACKENDS, "registered", dict(registry.BACKENDS.registered))
     module = types.ModuleType("a_page")  # dataclasses look their module up
     monkeypatch.setitem(sys.modules, "a_page", module)
     codes = blocks(page, "python")

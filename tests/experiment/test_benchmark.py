@@ -58,11 +58,11 @@ def spy() -> Iterator[set[str]]:
             self.noted.update(hash_of(image.numpy()) for image in data.images)
             return super().fit(data, run)
 
-    before = dict(registry._registered)
+    before = dict(registry.BACKENDS.registered)
     register_backend("spy")(Spy)
     yield seen
-    registry._registered.clear()
-    registry._registered.update(before)
+    registry.BACKENDS.registered.clear()
+    registry.BACKENDS.registered.update(before)
 
 
 def hash_of(pixels: np.ndarray) -> str:

@@ -21,10 +21,10 @@ THIRD_PARTY = Path(__file__).parent.parent / "third_party"
 @pytest.fixture
 def by_hand() -> Iterator[None]:
     """Forget what a test registers."""
-    before = dict(registry._registered)
+    before = dict(registry.BACKENDS.registered)
     yield
-    registry._registered.clear()
-    registry._registered.update(before)
+    registry.BACKENDS.registered.clear()
+    registry.BACKENDS.registered.update(before)
 
 
 def write_plugin(site: Path, distribution: str, entry_points: str, code: str = "") -> None:
