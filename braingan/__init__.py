@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from braingan.augmentation.counts import synthetic_counts
     from braingan.augmentation.mixing import AugmentedDataset
     from braingan.augmentation.synthetic import SyntheticSet, load_synthetic
-    from braingan.data.folders import read_images
     from braingan.data.preprocessing import Preprocessing
+    from braingan.data.reading import read_images
     from braingan.data.records import ImageRecord, ImageSet, ImageSpec
     from braingan.data.split import Split
     from braingan.errors import (
@@ -43,7 +43,7 @@ _HOMES = {
     "braingan.augmentation.mixing": ("AugmentedDataset",),
     "braingan.augmentation.synthetic": ("SyntheticSet", "load_synthetic"),
     "braingan.experiment.result": ("BenchmarkResult",),
-    "braingan.data.folders": ("read_images",),
+    "braingan.data.reading": ("read_images",),
     "braingan.data.preprocessing": ("Preprocessing",),
     "braingan.data.records": ("ImageRecord", "ImageSet", "ImageSpec"),
     "braingan.data.split": ("Split",),

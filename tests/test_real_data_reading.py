@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from braingan.data.folders import Findings, read_folder
+from braingan.data.findings import Findings
+from braingan.data.folders import read_folder
 from braingan.data.preparation import PreparedSet, prepare_folder
 from braingan.data.preprocessing import Preprocessing
 from braingan.data.records import ImageSet

@@ -15,9 +15,10 @@ from braingan.augmentation.mixing import AugmentedDataset
 from braingan.augmentation.synthesis import CONFIG, MANIFEST, check_can_write, write_synthetic
 from braingan.augmentation.synthetic import load_synthetic
 from braingan.data.files import replacing_folder
-from braingan.data.folders import METADATA, read_images
+from braingan.data.folders import METADATA
 from braingan.data.pictures import write_png
 from braingan.data.preparation import PreparedSet, prepare_folder
+from braingan.data.reading import read_images
 from braingan.data.split import Split, everything, load_split, locate
 from braingan.data.workplace import CACHE, check_place, claim
 from braingan.errors import LeakageError, OutputError, SettingsError

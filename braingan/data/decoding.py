@@ -90,5 +90,14 @@ def read_pixels(path: Path, channels: int) -> np.ndarray:
     return pixels
 
 
+def to_picture(pixels: np.ndarray) -> Image.Image:
+    """Numbers as an image: mode F for one channel, RGB for two or three (spread over 0 to 255 each)."""
+    if pixels.shape[2] == 1:
+        return Image.fromarray(pixels[:, :, 0].astype(np.float32))
+    low, high = pixels.min(axis=(0, 1)), pixels.max(axis=(0, 1))
+    bands = np.rint((pixels - low) / np.maximum(high - low, 1e-6) * 255).astype(np.uint8)[:, :, :3]
+    return Image.fromarray(np.pad(bands, ((0, 0), (0, 0), (0, 3 - bands.shape[2]))))
+
+
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__

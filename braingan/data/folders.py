@@ -4,47 +4,19 @@ from __future__ import annotations
 
 import csv
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
+from braingan.data.building import Found, build_set
 from braingan.data.decoding import SUFFIXES
-from braingan.data.records import ImageRecord, ImageSet, class_name_problem
+from braingan.data.findings import Findings
+from braingan.data.records import ImageSet
 from braingan.errors import DataError
 
 METADATA = "metadata.csv"
 LIKE_PATIENT = {"patient", "patientid", "pid", "subject", "subjectid", "case", "caseid"}
 CLUTTER = {"thumbs.db", "desktop.ini"}  # left by file managers, nobody's data
-
-
-@dataclass(frozen=True)
-class BadFile:
-    """A file that cannot be used, and why."""
-
-    file: str
-    reason: str
-
-
-@dataclass
-class Findings:
-    """The bad files so far: kept where the user asked to go on without them, raised where not."""
-
-    skip_bad: bool
-    bad: list[BadFile] = field(default_factory=list)
-
-    def add(self, file: str, reason: str) -> None:
-        """Note a bad file."""
-        self.bad.append(BadFile(file, reason))
-
-    def refuse(self, data: Path) -> None:
-        """Raise a `DataError` in one line, unless bad files are to be skipped."""
-        if self.bad and not self.skip_bad:
-            first, others = self.bad[0], len(self.bad) - 1
-            names = ", ".join(bad.file for bad in self.bad[1:4]) + (", ..." if others > 3 else "")
-            more = f" (and {others} more bad: {names})" if others else ""
-            raise DataError(f"{data}: {first.file}: {first.reason}{more}; --skip-bad goes on without bad files")
 
 
 @dataclass(frozen=True)
@@ -55,19 +27,17 @@ class _Row:
     mask: str
 
 
-def read_images(data: str | Path, *, transform: Callable[[Any], Any] | None = None, skip_bad: bool = False) -> ImageSet:
-    """A data folder as a dataset of (PIL image, label); see `read_folder`.
+@dataclass(frozen=True)
+class Folders:
+    """Class folders of images, with a metadata.csv where there is one."""
 
-    Args:
-        data: the folder.
-        transform: applied to each image.
-        skip_bad: leave out files that are no images, and rows without their file, instead of refusing.
+    def recognises(self, files: Sequence[str]) -> bool:
+        """What nobody else recognises is read as this; see `braingan.data.reading.Reader`."""
+        return False
 
-    Raises:
-        DataError: the folder cannot be used.
-    """
-    found = read_folder(Path(data), Findings(skip_bad))
-    return ImageSet(found.records, found.classes, has_patients=found.has_patients, transform=transform)
+    def read(self, data: Path, findings: Findings) -> ImageSet:
+        """See `read_folder`."""
+        return read_folder(data, findings)
 
 
 def read_folder(data: Path, findings: Findings) -> ImageSet:
@@ -88,22 +58,12 @@ def read_folder(data: Path, findings: Findings) -> ImageSet:
     if not data.is_dir():
         raise DataError(f"{data} is not a folder; give a folder that holds a subfolder of images for each class")
     rows = list(_metadata_rows(data, findings) if (data / METADATA).exists() else _folder_rows(data, findings))
-    findings.refuse(data)
-    classes = sorted({row.label for row in rows})
-    _check_classes(data, classes)
-    has_patients = _has_patients(data, rows)
-    labels = {name: label for label, name in enumerate(classes)}
-    records = [
-        ImageRecord(
-            path=data / row.file,
-            file=row.file,
-            label=labels[row.label],
-            group=row.patient if has_patients else row.file,
-            mask=data / row.mask if row.mask else None,
-        )
-        for row in sorted(rows, key=lambda row: row.file)
+    _check_patients(data, rows)
+    found = [
+        Found(data / row.file, row.file, row.label, row.patient, mask=data / row.mask if row.mask else None)
+        for row in rows
     ]
-    return ImageSet(records, classes, has_patients=has_patients)
+    return build_set(data, found, findings)
 
 
 def _folder_rows(data: Path, findings: Findings) -> Iterator[_Row]:
@@ -242,24 +202,7 @@ def _leaves(name: str) -> bool:
     return path.is_absolute() or ".." in path.parts or ":" in "".join(path.parts[:1])
 
 
-def _has_patients(data: Path, rows: list[_Row]) -> bool:
+def _check_patients(data: Path, rows: list[_Row]) -> None:
     without = [row.file for row in rows if not row.patient]
     if without and len(without) < len(rows):
         raise DataError(f"{data / METADATA}: {without[0]} has no patient but others have; give each row one, or none")
-    return not without
-
-
-def _check_classes(data: Path, classes: list[str]) -> None:
-    if not classes:
-        raise DataError(f"{data} holds no images that can be used")
-    for name in classes:
-        if wrong := class_name_problem(name):
-            raise DataError(f"{data}: class {name!r} {wrong}")
-    folded = Counter(name.casefold() for name in classes)
-    alike = [name for name in classes if folded[name.casefold()] > 1]
-    if alike:
-        raise DataError(f"{data}: classes {_join(alike)} differ only by case; give them one name or two")
-
-
-def _join(names: Iterable[str]) -> str:
-    return " and ".join(repr(name) for name in names)

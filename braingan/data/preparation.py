@@ -16,11 +16,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from braingan.data.decoding import read_pixels
 from braingan.data.files import fingerprint, replacing, sha256_of
-from braingan.data.folders import BadFile, Findings, read_folder
+from braingan.data.findings import BadFile, Findings
 from braingan.data.preprocessing import Preprocessing
-from braingan.data.records import ImageRecord, ImageSet, ImageSpec
+from braingan.data.reading import read_data
+from braingan.data.records import ImageRecord, ImageSet, ImageSpec, pixels_of
 from braingan.errors import DataError
 from braingan.progress import Progress
 
@@ -75,7 +75,7 @@ def prepare_folder(data: Path, preprocessing: Preprocessing, cache: Path, *, ski
     """Read, check, decode and prepare a data folder.
 
     Args:
-        data: see `folders.read_folder`.
+        data: see `reading.read_data`.
         preprocessing: what to make of each image.
         cache: a folder for the result, so that the next call does not decode again. It belongs inside
             the user's output folder, as it holds patients' images.
@@ -85,9 +85,8 @@ def prepare_folder(data: Path, preprocessing: Preprocessing, cache: Path, *, ski
         DataError: something in the folder cannot be used.
     """
     findings = Findings(skip_bad)
-    source = read_folder(Path(data), findings)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        hashes = list(pool.map(_content, [record.path for record in source.records]))
+    source = read_data(Path(data), findings)
+    hashes = content_hashes(source)
     contents = [[record.file, record.group, sha] for record, sha in zip(source.records, hashes, strict=True)]
     stored = cache / f"{fingerprint([PREPARED_AS, preprocessing.to_json(), contents])[:32]}.safetensors"
     images, reasons = _load(stored, len(source)), [""] * len(source)
@@ -110,8 +109,29 @@ def prepare_folder(data: Path, preprocessing: Preprocessing, cache: Path, *, ski
     return prepared
 
 
+def content_hashes(source: ImageSet) -> list[str]:
+    """SHA-256 of each image's content: of the file, or of the volume's files and the slice's place in them.
+
+    A file that cannot be read gives an empty one: decoding says why.
+    """
+    files = list({path for record in source.records for path in _paths_of(record)})
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        of_file = dict(zip(files, pool.map(_content, files), strict=True))
+
+    def content(record: ImageRecord) -> str:
+        hashes = [of_file[path] for path in _paths_of(record)]
+        if not all(hashes):
+            return ""
+        return hashes[0] if record.source is None else fingerprint([hashes, record.source.key])
+
+    return [content(record) for record in source.records]
+
+
+def _paths_of(record: ImageRecord) -> tuple[Path, ...]:
+    return (record.path,) if record.source is None else record.source.paths
+
+
 def _content(path: Path) -> str:
-    """The hash of a file, or nothing where it cannot be read: decoding says why."""
     try:
         return sha256_of(path)
     except OSError:
@@ -137,7 +157,7 @@ def _decode(source: ImageSet, preprocessing: Preprocessing) -> tuple[Tensor, lis
         read: dict[int, np.ndarray] = {}
         for index in indices:
             try:
-                read[index] = read_pixels(source.records[index].path, preprocessing.channels)
+                read[index] = pixels_of(source.records[index], preprocessing.channels)
             except DataError as error:
                 reasons[index] = _reason(error, source.records[index])
         if read:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
+from PIL import Image
 from torch.utils.data import Dataset
 
-from braingan.data.decoding import open_image
-from braingan.errors import SettingsError
+from braingan.data.decoding import open_image, read_pixels, to_picture
+from braingan.errors import DataError, SettingsError
+
+UNLABELLED = "unlabelled"  # the class of images of which nothing says what they show
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,31 @@ def class_name_problem(name: str) -> str:
     return "is longer than 100 characters; rename it" if len(name) > 100 else ""
 
 
+class PixelSource(Protocol):
+    """How to read an image that is not a picture file of its own: a slice of a volume, a chosen channel.
+
+    A frozen dataclass, so that records can be compared and sent to other processes.
+    """
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files that it is read from."""
+
+    @property
+    def key(self) -> str:
+        """Which part of these files it is: with their contents it says what the pixels are."""
+
+    def pixels(self) -> np.ndarray:
+        """(height, width, channels) float32, finite, on the scale on which it was written.
+
+        Raises:
+            DataError: it cannot be read; the message begins with the first path and a colon.
+        """
+
+    def mask(self) -> np.ndarray | None:
+        """(height, width) bool, where the tumour is; None where no mask is known."""
+
+
 @dataclass(frozen=True)
 class ImageRecord:
     """One image on disk.
@@ -62,7 +91,9 @@ class ImageRecord:
         file: its name relative to the data folder, with forward slashes; how splits and results name it.
         label: index into the set's classes.
         group: what must stay on one side of a split: the patient, or the file itself where none is known.
-        mask: the tumour mask that belongs to it.
+        mask: the picture file of the tumour mask that belongs to it.
+        source: how to read pixels and mask where `path` is not a picture file of this image.
+        columns: what else is known of it (a slice's position, a subgroup): name and text.
     """
 
     path: Path
@@ -70,6 +101,51 @@ class ImageRecord:
     label: int
     group: str
     mask: Path | None = None
+    source: PixelSource | None = None
+    columns: tuple[tuple[str, str], ...] = ()
+
+
+def open_record(record: ImageRecord) -> Image.Image:
+    """The image as it is: mode L or RGB for pictures, F (grey) or RGB (sequences side by side) for slices.
+
+    Raises:
+        DataError: see `decoding.open_image`.
+    """
+    return open_image(record.path) if record.source is None else to_picture(record.source.pixels())
+
+
+def pixels_of(record: ImageRecord, channels: int) -> np.ndarray:
+    """The numbers of an image: (height, width, channels) float32, finite.
+
+    Raises:
+        DataError: it cannot be read, or has several sequences where one channel is asked.
+    """
+    if record.source is None:
+        return read_pixels(record.path, channels)
+    pixels = record.source.pixels()
+    found = pixels.shape[2]
+    if found == channels:
+        return pixels
+    if found == 1:
+        return np.repeat(pixels, channels, axis=2)
+    if found < channels:
+        return np.pad(pixels, ((0, 0), (0, 0), (0, channels - found)))
+    raise DataError(f"{record.path}: has {found} sequences and {channels} channels are asked; choose sequences with "
+                    "`braingan prepare`")  # fmt: skip
+
+
+def mask_of(record: ImageRecord) -> np.ndarray | None:
+    """Where the tumour is: (height, width) bool; None where no mask is known.
+
+    Raises:
+        DataError: the mask cannot be read.
+    """
+    if record.source is not None:
+        return record.source.mask()
+    if record.mask is None:
+        return None
+    mask: np.ndarray = read_pixels(record.mask, 1)[:, :, 0] > 0
+    return mask
 
 
 class ImageSet(Dataset[tuple[Any, int]]):
@@ -115,5 +191,5 @@ class ImageSet(Dataset[tuple[Any, int]]):
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
         record = self.records[index]
-        image: Any = open_image(record.path)
+        image: Any = open_record(record)
         return (self.transform(image) if self.transform else image), record.label

@@ -8,7 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from braingan.data.folders import BadFile, Findings, read_folder, read_images
+from braingan.data.findings import BadFile, Findings
+from braingan.data.folders import read_folder
+from braingan.data.reading import read_images
 from braingan.data.records import ImageSet, ImageSpec
 from braingan.errors import DataError, SettingsError
 

@@ -1,0 +1,1 @@
+"""One module a format; each holds one reader (see `braingan.data.reading.Reader`)."""
