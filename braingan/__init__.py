@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from braingan.api import augment, benchmark, phantom, sample, train
+    from braingan.api import augment, benchmark, datasets, inspect, phantom, prepare, sample, train
     from braingan.augmentation.counts import synthetic_counts
     from braingan.augmentation.mixing import AugmentedDataset
     from braingan.augmentation.synthetic import SyntheticSet, load_synthetic
@@ -36,9 +36,10 @@ if TYPE_CHECKING:
     from braingan.generation.protocol import Generator, GeneratorBackend, TrainingData, TrainingRun
     from braingan.generation.registry import BackendInfo, create_backend, list_backends, register_backend
     from braingan.generation.storage import load_generator
+    from braingan.inspection.result import Inspection
 
 _HOMES = {
-    "braingan.api": ("augment", "benchmark", "phantom", "sample", "train"),
+    "braingan.api": ("augment", "benchmark", "datasets", "inspect", "phantom", "prepare", "sample", "train"),
     "braingan.augmentation.counts": ("synthetic_counts",),
     "braingan.augmentation.mixing": ("AugmentedDataset",),
     "braingan.augmentation.synthetic": ("SyntheticSet", "load_synthetic"),
@@ -56,6 +57,7 @@ _HOMES = {
     "braingan.generation.protocol": ("Generator", "GeneratorBackend", "TrainingData", "TrainingRun"),
     "braingan.generation.registry": ("BackendInfo", "create_backend", "list_backends", "register_backend"),
     "braingan.generation.storage": ("load_generator",),
+    "braingan.inspection.result": ("Inspection",),
 }  # fmt: skip
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -72,6 +74,7 @@ __all__ = [
     "ImageRecord",
     "ImageSet",
     "ImageSpec",
+    "Inspection",
     "LeakageError",
     "OutputError",
     "Preprocessing",
@@ -86,10 +89,13 @@ __all__ = [
     "augment",
     "benchmark",
     "create_backend",
+    "datasets",
+    "inspect",
     "list_backends",
     "load_generator",
     "load_synthetic",
     "phantom",
+    "prepare",
     "read_images",
     "register_backend",
     "sample",

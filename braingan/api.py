@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from braingan.augmentation.mixing import AugmentedDataset
     from braingan.augmentation.synthetic import SyntheticSet
+    from braingan.data.known import KnownSet
     from braingan.data.phantom import PhantomSummary
+    from braingan.data.writing import Written
     from braingan.experiment.result import BenchmarkResult
     from braingan.generation.protocol import Generator
+    from braingan.inspection.result import Inspection
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 ClassSampling = Literal["balanced", "natural"]
@@ -137,9 +140,11 @@ def augment(
     seed: int = 0,
     device: DeviceName = "auto",
     split: Path | None = None,
+    test: Path | None = None,
     class_sampling: ClassSampling = "balanced",
     hyperparameters: Mapping[str, Any] | None = None,
     skip_bad: bool = False,
+    allow_leakage: bool = False,
 ) -> AugmentedDataset:
     """Train a generator on a folder of images and write synthetic images beside the real ones.
 
@@ -158,9 +163,11 @@ def augment(
         seed: of everything random, of the training and of the images.
         device: where to compute.
         split: split file; only its training part is learned from and written. Without one, all images are.
+        test: folder of held-out images, only to check that the generator has not seen any of them.
         class_sampling: show every class equally often, or as often as it occurs.
         hyperparameters: of the backend, as NAME=VALUE; repeat for more.
         skip_bad: go on without files that cannot be read.
+        allow_leakage: go on although the generator has seen held-out images, and mark the result. For research.
 
     Raises:
         BrainganError: see `braingan.errors`; settings are refused before training starts.
@@ -181,7 +188,9 @@ def augment(
         classes=classes,
         generator=Path(generator) if generator else None,
         split_file=Path(split) if split else None,
+        test=Path(test) if test else None,
         skip_bad=skip_bad,
+        allow_leakage=allow_leakage,
     )
 
 
@@ -209,6 +218,9 @@ def benchmark(
     class_sampling: ClassSampling = "balanced",
     hyperparameters: Mapping[str, Any] | None = None,
     skip_bad: bool = False,
+    group_duplicates: bool = True,
+    drop_leaking: bool = False,
+    allow_leakage: bool = False,
     config: Path | None = None,
     without_images: bool = False,
 ) -> BenchmarkResult:
@@ -240,6 +252,9 @@ def benchmark(
         class_sampling: show the generator every class equally often, or as often as it occurs.
         hyperparameters: of the backend, as NAME=VALUE; repeat for more.
         skip_bad: go on without files that cannot be read.
+        group_duplicates: where no patients are known, keep images of the same picture on one side of the split.
+        drop_leaking: score without test images that show the same picture as a training image.
+        allow_leakage: go on in spite of a leak, and mark the result in red. For research.
         config: result.json of another run: take its settings and its split. Other settings stay out then.
         without_images: leave pictures out of the report.
 
@@ -257,6 +272,7 @@ def benchmark(
         weights=str(weights) if weights else None,
         pretrained=pretrained, classifier_steps=classifier_steps, classifier_batch_size=classifier_batch_size,
         seeds=seeds, split_seed=split_seed, device=device, skip_bad=skip_bad,
+        group_duplicates=group_duplicates, drop_leaking=drop_leaking, allow_leakage=allow_leakage,
     )  # fmt: skip
     settings, parts = settings_and_split(asked, config=config, split=split, test=test, generator=generator)
     result = run_benchmark(
@@ -269,6 +285,98 @@ def benchmark(
     )
     write_reports(result, Path(out), without_images=without_images)
     return result
+
+
+def inspect(
+    data: Path,
+    test: Path | None = None,
+    *,
+    out: Path | None = None,
+    format: str = "auto",
+    format_options: Mapping[str, Any] | None = None,
+    recall: float = 0.85,
+    correlation: float = 0.3,
+    power: float = 0.8,
+    without_images: bool = False,
+) -> Inspection:
+    """Say what is wrong with the data, and what to do about it, before anything is trained.
+
+    Finds bad files, images of the same picture (renamed, re-encoded, resized, mirrored, turned, cropped), test images
+    that training has seen, contradictory labels, scanners that give the class away, and too few patients.
+
+    Args:
+        data: folder of images in any known format; one that holds train* and test* subfolders is taken apart.
+        test: folder of test images.
+        out: folder for inspection.json and inspection.html, a page with the pictures.
+        format: how the folder is read; `auto` picks: folders, kaggle_3m, cheng, nifti, dicom, or one of a plugin.
+        format_options: of the format, as NAME=VALUE; repeat for more.
+        recall: that a classifier is assumed to reach, for the smallest difference that the test set can show.
+        correlation: assumed between two images of one patient, for the same.
+        power: that the same is stated for.
+        without_images: leave pictures out of the page.
+
+    Raises:
+        BrainganError: see `braingan.errors`; bad files are findings here, not errors.
+    """
+    from braingan.inspection.inspecting import check_out, inspect_folders
+    from braingan.inspection.sufficiency import Assumptions
+    from braingan.reporting.inspection_page import write_inspection
+
+    assumed = Assumptions(recall=recall, correlation=correlation, power=power)
+    folders = Path(data), Path(test) if test else None
+    if out:
+        check_out(Path(out), *folders)
+    inspection, facts = inspect_folders(*folders, format=format, options=format_options, assumed=assumed)
+    if out:
+        write_inspection(inspection, facts, Path(out), without_images=without_images)
+    return inspection
+
+
+def prepare(
+    source: Path,
+    out: Path,
+    *,
+    format: str = "auto",
+    format_options: Mapping[str, Any] | None = None,
+    skip_bad: bool = False,
+) -> Written:
+    """Turn any known format into class folders of PNG with masks and a metadata.csv, which every other tool can use.
+
+    A stopped run goes on when the same command is given again.
+
+    Args:
+        source: folder in any known format: class folders, kaggle_3m, Cheng's .mat, NIfTI, DICOM, or one of a plugin.
+        out: new folder; receives OUT/<class>/, OUT/masks/ and, last of all, OUT/metadata.csv.
+        format: how the source is read; `auto` picks.
+        format_options: of the format, as NAME=VALUE; repeat for more (axis=coronal, sequence=all).
+        skip_bad: go on without files that cannot be used.
+
+    Raises:
+        BrainganError: see `braingan.errors`.
+    """
+    from braingan.data.writing import write_folder
+
+    return write_folder(Path(source), Path(out), format=format, options=format_options, skip_bad=skip_bad)
+
+
+def datasets(name: str | None = None, *, check: Path | None = None) -> Sequence[KnownSet]:
+    """Describe well-known public sets: citation, licence, where to get them, traps. Nothing is downloaded.
+
+    Args:
+        name: of one set; without it, all are described.
+        check: folder to compare with what was published: counts of files, and checksums of some.
+
+    Raises:
+        DataError: no set of this name, or the folder is not as published; the message shows the differences.
+    """
+    from braingan.data.known import check_folder, find_set, known_sets
+    from braingan.errors import DataError, SettingsError
+
+    if check and not name:
+        raise SettingsError("--check was asked without a name; give the set that the folder should be")
+    if check and name and (differences := check_folder(name, Path(check))):
+        raise DataError(f"{check} is not {name} as published: {'; '.join(differences)}")
+    return known_sets() if name is None else [find_set(name)]
 
 
 def phantom(out: Path, *, patients: int = 40, seed: int = 0, slices: int = 8, size: int = 128) -> PhantomSummary:

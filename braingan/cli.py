@@ -32,6 +32,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+FLAGS = {"class_name": "class", "format_options": "format-option"}  # options that read better than their arguments
+EXAMPLES = {"hyperparameters": "base_channels=64", "format_options": "axis=coronal"}  # of arguments as NAME=VALUE
 Shown = tuple[str, Any]  # what a person reads, what --json prints
 
 
@@ -65,24 +67,44 @@ def _root(
         raise typer.Exit
 
 
-def _command(function: Callable[..., Any], show: Callable[[Any, Mapping[str, Any]], Shown]) -> None:
-    """Register an API function as a command; `show` turns its result into text and JSON."""
+def _command(
+    function: Callable[..., Any],
+    show: Callable[[Any, Mapping[str, Any]], Shown],
+    fails: Callable[[Any], bool] | None = None,
+) -> None:
+    """Register an API function as a command.
+
+    Args:
+        function: see `braingan.api`.
+        show: turns its result into text and JSON.
+        fails: whether a result is one for which `--strict` exits with code 1; without it, there is no `--strict`.
+    """
     parameters = [_option(parameter, function) for parameter in inspect.signature(function).parameters.values()]
     as_json = inspect.Parameter(
         "as_json", inspect.Parameter.KEYWORD_ONLY, default=False,
         annotation=Annotated[bool, typer.Option("--json", help="Print the result as JSON.")],
     )  # fmt: skip
 
+    strict = inspect.Parameter(
+        "strict", inspect.Parameter.KEYWORD_ONLY, default=False,
+        annotation=Annotated[bool, typer.Option("--strict", help="Exit with code 1 if something serious was found.")],
+    )  # fmt: skip
+    own = [as_json, strict] if fails else [as_json]
+
     @functools.wraps(function)
     def command(**given: Any) -> None:
-        wants_json = given.pop("as_json")
-        if isinstance(given.get("hyperparameters"), list):
-            given["hyperparameters"] = _pairs(given["hyperparameters"])
-        text, value = show(function(**given), given)
+        wants_json, wants_strict = given.pop("as_json"), given.pop("strict", False)
+        for name in EXAMPLES.keys() & given.keys():
+            if isinstance(given[name], list):
+                given[name] = _pairs(given[name], name)
+        result = function(**given)
+        text, value = show(result, given)
         _write(json.dumps(value, indent=1) if wants_json else text)
+        if fails and wants_strict and fails(result):
+            raise typer.Exit(1)
 
-    command.__signature__ = inspect.Signature([*parameters, as_json])  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in [*parameters, as_json]}
+    command.__signature__ = inspect.Signature([*parameters, *own])  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in [*parameters, *own]}
     vars(command).pop("__wrapped__")  # typer would look through it to the original signature
     summary = inspect.cleandoc(function.__doc__ or "").partition("\n\nArgs:")[0]
     app.command(function.__name__, help=summary)(command)
@@ -92,12 +114,12 @@ def _option(parameter: inspect.Parameter, function: Callable[..., Any]) -> inspe
     """The same parameter as typer wants it, with the help from the docstring."""
     text = _argument_help(function).get(parameter.name, "")
     kind: Any = eval(str(parameter.annotation), vars(api))
-    if parameter.default is inspect.Parameter.empty:
+    if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
         annotation = Annotated[kind, typer.Argument(help=text, show_default=False, metavar=parameter.name.upper())]
         return parameter.replace(annotation=annotation, kind=inspect.Parameter.KEYWORD_ONLY)
     if kind in {Mapping[str, Any] | None, Sequence[str] | None}:
         kind = list[str] | None
-    names = ["--class"] if parameter.name == "class_name" else [f"--{parameter.name.replace('_', '-')}"]
+    names = [f"--{FLAGS.get(parameter.name, parameter.name).replace('_', '-')}"]
     if kind is bool:
         names = [f"{names[0]}/--no-{names[0][2:]}"]
     option = typer.Option(
@@ -113,12 +135,12 @@ def _argument_help(function: Callable[..., Any]) -> dict[str, str]:
     return {name: " ".join(text.split()) for name, text in entries}
 
 
-def _pairs(given: list[str]) -> dict[str, str]:
-    pairs = {}
+def _pairs(given: list[str], argument: str) -> dict[str, str]:
+    flag, pairs = FLAGS.get(argument, argument).replace("_", "-"), {}
     for entry in given:
         name, equals, value = entry.partition("=")
         if not equals:
-            raise SettingsError(f"--hyperparameters {entry} was given; NAME=VALUE works, such as base_channels=64")
+            raise SettingsError(f"--{flag} {entry} was given; NAME=VALUE works, such as {EXAMPLES[argument]}")
         pairs[name.strip()] = value.strip()
     return pairs
 
@@ -160,7 +182,32 @@ def _show_augment(mixed: Any, given: Mapping[str, Any]) -> Shown:
 def _show_benchmark(result: Any, given: Mapping[str, Any]) -> Shown:
     from braingan.reporting.table import terminal_table
 
-    return f"{terminal_table(result)}\n\n{given['out'] / 'report.html'}", result.to_json()
+    return f"{terminal_table(result, colour=sys.stdout.isatty())}\n\n{given['out'] / 'report.html'}", result.to_json()
+
+
+def _show_inspect(inspection: Any, given: Mapping[str, Any]) -> Shown:
+    from braingan.reporting.inspection_text import terminal_inspection
+
+    page = f"\n\n{given['out'] / 'inspection.html'}" if given["out"] else ""
+    return f"{terminal_inspection(inspection)}{page}", inspection.to_json()
+
+
+def _show_prepare(written: Any, given: Mapping[str, Any]) -> Shown:
+    known = "patients unknown" if written.patients is None else f"{written.patients} patients"
+    text = f"{given['out']}: {_list_counts(written.images)}; {known}, {written.masks} masks (read as {written.format})"
+    bad = [{"file": bad.file, "reason": bad.reason} for bad in written.bad_files]
+    value = {"out": str(given["out"]), "format": written.format, "images": written.images,
+             "patients": written.patients, "masks": written.masks, "bad_files": bad}  # fmt: skip
+    return text, value
+
+
+def _show_datasets(found: Any, given: Mapping[str, Any]) -> Shown:
+    from dataclasses import asdict
+
+    from braingan.reporting.known_text import known_text
+
+    as_published = f"{given['check']} is as published\n\n" if given["check"] else ""
+    return as_published + "\n\n".join(map(known_text, found)), [asdict(known) for known in found]
 
 
 def _show_phantom(summary: Any, given: Mapping[str, Any]) -> Shown:
@@ -168,7 +215,14 @@ def _show_phantom(summary: Any, given: Mapping[str, Any]) -> Shown:
     return f"{given['out']}: {summary.patients} phantom patients, {_list_counts(summary.images)}", value
 
 
+def _found_something_serious(inspection: Any) -> bool:
+    return bool(inspection.serious)
+
+
+_command(api.inspect, _show_inspect, _found_something_serious)
 for _function, _show in (
+    (api.prepare, _show_prepare),
+    (api.datasets, _show_datasets),
     (api.phantom, _show_phantom),
     (api.train, _show_train),
     (api.sample, _show_sample),

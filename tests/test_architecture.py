@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ["data", "generation", "augmentation", "evaluation", "experiment", "reporting", "api", "cli"]
+ROOMS = [
+    "data",
+    "duplicates",
+    "generation",
+    "augmentation",
+    "evaluation",
+    "experiment",
+    "inspection",
+    "reporting",
+    "api",
+    "cli",
+]
 LEAVES = {"entry_points", "errors", "progress", "versions"}  # everybody may use these
 ROOF = {"__init__", "testing"}  # these may use every room
 

@@ -37,11 +37,15 @@ def test_kaggle_yesno_is_augmented_and_says_that_patients_are_unknown(
     assert images.shape == (6, 3, 32, 32)
 
 
-def test_a_test_folder_that_shares_files_with_training_is_reported(
+def test_a_test_folder_that_shares_pictures_with_training_is_refused_or_scored_without_them(
     tmp_path: Path, tiny: dict[str, Any], tiny_model: str
 ) -> None:
     data = SHARED / "kaggle-4class"
     options = tiny | {"model": tiny_model, "classifier_steps": 2, "seeds": 1, "ratio": 0.02}
-    result = braingan.benchmark(data / "Training", tmp_path / "out", test=data / "Testing", **options)
-    assert len(result.split["test"]) == 600
-    assert any("test images are byte-identical to training images" in note for note in result.notes)
+    with pytest.raises(braingan.LeakageError, match=r"leak: 1\d\d of 600 test images"):
+        braingan.benchmark(data / "Training", tmp_path / "out", test=data / "Testing", **options)
+    result = braingan.benchmark(
+        data / "Training", tmp_path / "out", test=data / "Testing", drop_leaking=True, **options
+    )
+    assert 350 < len(result.split["test"]) < 500
+    assert any("were dropped" in note for note in result.notes)

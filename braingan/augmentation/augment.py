@@ -11,17 +11,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from braingan.augmentation.counts import balancing_counts, synthetic_counts
+from braingan.augmentation.leaks import check_classes, check_generator, check_real, warn_of_shared
 from braingan.augmentation.mixing import AugmentedDataset
 from braingan.augmentation.synthesis import CONFIG, MANIFEST, check_can_write, write_synthetic
 from braingan.augmentation.synthetic import load_synthetic
 from braingan.data.files import replacing_folder
 from braingan.data.folders import METADATA
+from braingan.data.held_out import prepare_test
 from braingan.data.pictures import write_png
 from braingan.data.preparation import PreparedSet, prepare_folder
 from braingan.data.reading import read_images
-from braingan.data.split import Split, everything, load_split, locate
+from braingan.data.split import Split, everything, load_split, locate, with_test
 from braingan.data.workplace import CACHE, check_place, claim
-from braingan.errors import LeakageError, OutputError, SettingsError
+from braingan.duplicates.seen import SEEN
+from braingan.errors import OutputError, SettingsError
 from braingan.generation.settings import TrainingSettings
 from braingan.generation.storage import StoredGenerator, load_run
 from braingan.generation.train import check_settings, train_generator
@@ -41,24 +44,31 @@ def augment_folder(
     classes: Sequence[str] | None,
     generator: Path | None,
     split_file: Path | None,
+    test: Path | None,
     skip_bad: bool,
+    allow_leakage: bool,
 ) -> AugmentedDataset:
     """See `braingan.augment`."""
-    check_place(out, data)
+    check_place(out, data, test)
     if (out / MANIFEST).exists():
         raise OutputError(f"{out} holds synthetic images already; give another folder")
     stored = load_run(generator) if generator else None
     preprocessing = stored.preprocessing if stored else settings.preprocessing
     prepared = prepare_folder(data, preprocessing, out / CACHE, skip_bad=skip_bad)
     split = load_split(split_file, prepared) if split_file else everything(prepared)
-    train = prepared.select(locate(split, prepared).train)
+    parts = locate(split, prepared)
+    train, held_out = prepared.select(parts.train), [prepared.select([*parts.val, *parts.test])]
+    if test:
+        held_out.append(prepare_test(test, prepared, preprocessing, out / CACHE, skip_bad=skip_bad))
+        split = with_test(split, prepared, held_out[-1])
     counts = wanted_counts(train, ratio=ratio, balance=balance, classes=classes)
     check_can_write(train.spec.channels)
     if stored:
-        check_generator(stored, prepared.source.classes, split)
+        check_classes(stored, prepared.source.classes)
     else:
         settings = settings.resolved()
         check_settings(settings, prepared.spec)
+    leakage = _check_held_out(stored, split, train, held_out, allow_leakage=allow_leakage)
     asked = (stored.settings if stored else settings).to_json() | {
         "ratio": ratio,
         "balance": balance,
@@ -69,8 +79,27 @@ def augment_folder(
     }
     claim(out, asked, may_change={"device"})
     stored = stored or train_generator(train, split, settings, out / GENERATOR)
-    _write(stored, train, counts, out, seed=settings.seed)
+    _write(stored, train, counts, out, seed=settings.seed, leakage=leakage)
     return open_augmented(out)
+
+
+def _check_held_out(
+    stored: StoredGenerator | None,
+    split: Split,
+    train: PreparedSet,
+    held_out: Sequence[PreparedSet],
+    *,
+    allow_leakage: bool,
+) -> list[str]:
+    """What has to stand in red beside the images; see `check_generator`."""
+    leakage: list[str] = []
+    for images in filter(len, held_out):
+        leakage += check_real(images, allow_leakage=allow_leakage)
+        if stored:
+            leakage += check_generator(stored, split, train, images, allow_leakage=allow_leakage)
+        else:
+            warn_of_shared(images, train)
+    return leakage
 
 
 def open_augmented(out: Path) -> AugmentedDataset:
@@ -102,34 +131,15 @@ def wanted_counts(
     return counts
 
 
-def check_generator(stored: StoredGenerator, classes: Sequence[str], split: Split) -> None:
-    """Refuse a generator of other classes, or one that has seen what is held out.
-
-    Raises:
-        SettingsError: its classes are not those of the data.
-        LeakageError: some of its training images are held out in the split.
-    """
-    made, asked = list(stored.generator.spec.classes), list(classes)
-    if made != asked:
-        raise SettingsError(
-            f"the generator in {stored.folder} makes {', '.join(made)}; the data have {', '.join(asked)}"
-        )
-    twins = {file.sha256 for file in split.train}  # on both sides: the data's doing, not the generator's
-    learned = {file.sha256 for file in stored.split.train} - twins
-    by_patient = stored.split.grouped_by == split.grouped_by == "patient"
-    patients = {file.group for file in stored.split.train} if by_patient else set()
-    held_out = (*split.val, *split.test)
-    seen = sorted(file.file for file in held_out if file.sha256 in learned or file.group in patients)
-    if seen:
-        names = ", ".join(seen[:3]) + (", ..." if len(seen) > 3 else "")
-        raise LeakageError(
-            f"leak: the generator in {stored.folder} was trained on {len(seen)} held-out images or on others of "
-            f"their patients ({names}); "
-            f"train one on the training part alone, or use its own split with --split {stored.folder / 'split.json'}"
-        )
-
-
-def _write(stored: StoredGenerator, train: PreparedSet, counts: Mapping[int, int], out: Path, *, seed: int) -> None:
+def _write(
+    stored: StoredGenerator,
+    train: PreparedSet,
+    counts: Mapping[int, int],
+    out: Path,
+    *,
+    seed: int,
+    leakage: Sequence[str],
+) -> None:
     """Write both parts beside and move them into place; the manifest comes last and makes the set complete."""
     for name in (REAL, SYNTHETIC):  # what a stopped run left, without a manifest
         shutil.rmtree(out / name, ignore_errors=True)
@@ -138,8 +148,8 @@ def _write(stored: StoredGenerator, train: PreparedSet, counts: Mapping[int, int
     staging = out / f".{SYNTHETIC}.part"
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
-    write_synthetic(stored, counts, staging, seed=seed, below=SYNTHETIC)
-    for name in (SYNTHETIC, CONFIG, MANIFEST):
+    write_synthetic(stored, counts, staging, seed=seed, below=SYNTHETIC, leakage=leakage)
+    for name in (SYNTHETIC, CONFIG, SEEN, MANIFEST):
         os.replace(staging / name, out / name)
     staging.rmdir()
     log.info("wrote %d real and %d synthetic images: %s", len(train), sum(counts.values()), out)

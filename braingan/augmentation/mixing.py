@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
-from collections.abc import Callable, Sized
+from collections.abc import Sized
 from typing import Any, cast
 
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
-from torchvision.datasets.vision import StandardTransform
 from torchvision.transforms.functional import pil_to_tensor
 
+from braingan.augmentation.held_out import check_held_out
 from braingan.augmentation.synthetic import SyntheticSet
+from braingan.augmentation.transforms import Transform, with_transform
 from braingan.errors import DataError
 
-Transform = Callable[[Any], Any] | None
 CONVERTIBLE = ("L", "RGB", "RGBA")
 LOOKED_AT = 5  # real images that are opened to learn their mode
 
@@ -36,9 +35,16 @@ class AugmentedDataset(Dataset[tuple[Any, Any]]):
             classes to the real ones' labels by name, and both pass through the real ones' transforms.
         transform: for the synthetic images, instead of the real dataset's own.
         target_transform: for the synthetic labels, instead of the real dataset's own.
+        held_out: the images that your model will be judged on, as a dataset of (image, label): PIL images or
+            tensors, before any transform that changes the picture (a `.transform` is taken off for the check).
+            Give it, and synthetic images whose generator has seen one of them, under whatever name, size or
+            encoding, are refused; what `real` itself shares with it is only warned of.
+        allow_leakage: warn instead of refusing.
 
     Raises:
         DataError: the classes do not match, or it cannot be told what the real images are.
+        LeakageError: the generator of the synthetic images has seen held-out images, or some of these are
+            synthetic.
 
     Warns:
         UserWarning: the two parts differ in resolution, or the real images do not say that they were
@@ -53,6 +59,8 @@ class AugmentedDataset(Dataset[tuple[Any, Any]]):
         *,
         transform: Transform = None,
         target_transform: Transform = None,
+        held_out: Dataset[Any] | None = None,
+        allow_leakage: bool = False,
     ) -> None:
         self.real = real
         self.synthetic = synthetic
@@ -64,6 +72,8 @@ class AugmentedDataset(Dataset[tuple[Any, Any]]):
         self._target_transform = target_transform if target_transform is not None else own_target
         self._length = len(cast(Sized, real))
         self._labels = self._match_classes()
+        if held_out is not None:
+            check_held_out(synthetic, held_out, real, allow_leakage=allow_leakage)
         looked_at = self._look_at_real()
         self._mode = self._common_mode(looked_at, explicit=transform is not None)
         self._warn_of_differences(looked_at)
@@ -91,7 +101,7 @@ class AugmentedDataset(Dataset[tuple[Any, Any]]):
     @transform.setter
     def transform(self, transform: Transform) -> None:
         if self._own:
-            self.real, self._base = _with_transform(self.real, transform)
+            self.real, self._base = with_transform(self.real, transform)
         else:
             self._on_top = transform
         self._transform = transform
@@ -155,7 +165,7 @@ class AugmentedDataset(Dataset[tuple[Any, Any]]):
         if not self._length:
             raise DataError("the real dataset is empty; it needs at least one image")
         # Not None: a dataset of somebody's own may call its transform without asking.
-        raw = _with_transform(self.real, _as_it_is)[0] if self._own else self.real
+        raw = with_transform(self.real, _as_it_is)[0] if self._own else self.real
         step = max(1, self._length // LOOKED_AT)
         return [raw[index][0] for index in range(0, self._length, step)][:LOOKED_AT]
 
@@ -200,18 +210,6 @@ def _base_of(dataset: Any) -> Any:
     while isinstance(dataset, Subset):
         dataset = dataset.dataset
     return dataset
-
-
-def _with_transform(dataset: Any, transform: Transform) -> tuple[Any, Any]:
-    """A shallow copy (its files and labels are shared) with another transform, and the copy's base."""
-    twin = copy.copy(dataset)
-    if isinstance(dataset, Subset):
-        twin.dataset, base = _with_transform(dataset.dataset, transform)
-        return twin, base
-    twin.transform = transform
-    if getattr(twin, "transforms", None) is not None:  # torchvision's joint form of the same
-        twin.transforms = StandardTransform(transform, getattr(twin, "target_transform", None))
-    return twin, twin
 
 
 def _as_it_is(image: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -35,9 +35,15 @@ def check_can_write(channels: int) -> None:
 
 
 def write_synthetic(
-    stored: StoredGenerator, counts: Mapping[int, int], out: Path, *, seed: int, below: str = ""
+    stored: StoredGenerator,
+    counts: Mapping[int, int],
+    out: Path,
+    *,
+    seed: int,
+    below: str = "",
+    leakage: Sequence[str] = (),
 ) -> None:
-    """Write images, `manifest.jsonl` and `config.json`.
+    """Write images, `manifest.jsonl`, `config.json` and `seen.safetensors`.
 
     Args:
         stored: the generator.
@@ -45,6 +51,7 @@ def write_synthetic(
         out: an existing folder; images become `out/below/<class>/<six-digit index>.png`.
         seed: of the series.
         below: a folder between, or none.
+        leakage: what was allowed although it leaks; stands in `config.json`.
     """
     spec = stored.generator.spec
     check_can_write(spec.channels)
@@ -72,8 +79,10 @@ def write_synthetic(
         "generator": stored.sha256,
         "train_hash": stored.split.train_hash,
         "seed": seed,
+        "leakage": list(leakage),
         "braingan": version("braingan"),
     }
+    stored.seen.save(out)
     write_json(out / CONFIG, config)
 
 

@@ -13,6 +13,7 @@ from braingan.augmentation.synthesis import CONFIG, MANIFEST
 from braingan.data.decoding import open_image
 from braingan.data.files import read_json
 from braingan.data.preprocessing import Preprocessing
+from braingan.duplicates.seen import Seen
 from braingan.errors import OutputError
 
 
@@ -36,14 +37,23 @@ class SyntheticSet(Dataset[tuple[Any, int]]):
         files: the images.
         classes: of the generator, in label order; some may have no image.
         preprocessing: how the generator's training images were made, and so what the images look like.
+        seen: what the generator was trained on; None where nobody knows.
+        leakage: what was allowed although it leaks (`--allow-leakage`); empty where all is well.
     """
 
     def __init__(
-        self, files: tuple[SyntheticFile, ...], classes: tuple[str, ...], preprocessing: Preprocessing
+        self,
+        files: tuple[SyntheticFile, ...],
+        classes: tuple[str, ...],
+        preprocessing: Preprocessing,
+        seen: Seen | None = None,
+        leakage: tuple[str, ...] = (),
     ) -> None:
         self.files = files
         self.classes = list(classes)
         self.preprocessing = preprocessing
+        self.seen = seen
+        self.leakage = leakage
 
     @property
     def class_to_idx(self) -> dict[str, int]:
@@ -82,7 +92,7 @@ def load_synthetic(out: str | Path) -> SyntheticSet:
     missing = [file for file in files if not file.path.is_file()]
     if missing:
         raise OutputError(f"{missing[0].path} is missing ({len(missing)} of {len(files)} files that {MANIFEST} lists)")
-    return SyntheticSet(files, classes, preprocessing)
+    return SyntheticSet(files, classes, preprocessing, Seen.load(out), tuple(config.get("leakage", ())))
 
 
 def _file(out: Path, entry: dict[str, Any]) -> SyntheticFile:

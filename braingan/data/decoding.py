@@ -11,6 +11,7 @@ from braingan.errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 MOST_PIXELS = 8192 * 8192  # a slice has a quarter of a million; a file that claims more is a decompression bomb
+LONGEST_SIDE = 8192  # a strip is cropped to a square
 
 
 def open_image(path: Path) -> Image.Image:
@@ -41,16 +42,33 @@ def open_image(path: Path) -> Image.Image:
         raise DataError(f"{path}: cannot be decoded: {_one_line(error)}") from error
 
 
+def size_problem(width: int, height: int) -> str:
+    """Why an image of this size cannot be used; empty where it can."""
+    if width * height > MOST_PIXELS:
+        return f"is too large: {width}x{height} pixels, at most {MOST_PIXELS:,} are read"
+    if max(width, height) > LONGEST_SIDE:
+        return f"is too large: {width}x{height} pixels, at most {LONGEST_SIDE:,} a side are read"
+    return ""
+
+
 def _open(path: Path) -> Image.Image:
     with Image.open(path, formats=("PNG", "JPEG", "TIFF", "BMP")) as file:
         width, height = file.size
-        if width * height > MOST_PIXELS:
-            raise DataError(f"{path}: is too large: {width}x{height} pixels, at most {MOST_PIXELS:,} are read")
+        if wrong := size_problem(width, height):
+            raise DataError(f"{path}: {wrong}")
         frames = getattr(file, "n_frames", 1)
         if file.format == "TIFF" and frames > 1:
             raise DataError(f"{path}: holds {frames} frames; write each slice to a file of its own")
         file.load()
-        return _simple_mode(ImageOps.exif_transpose(file))
+        return _simple_mode(_turned(file))
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    """The image the way its EXIF data ask for; as it is where they are damaged, as its pixels need not be."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # whatever Pillow raises on bad bytes
+        return image
 
 
 def _simple_mode(image: Image.Image) -> Image.Image:
@@ -66,12 +84,12 @@ def _simple_mode(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def read_pixels(path: Path, channels: int) -> np.ndarray:
+def read_pixels(path: Path, channels: int | None) -> np.ndarray:
     """Decode a file into numbers, on the scale on which it was written.
 
     Args:
         path: see `open_image`.
-        channels: 1 turns colour to grey (ITU-R 601 luma), 3 repeats grey.
+        channels: 1 turns colour to grey (ITU-R 601 luma), 3 repeats grey; None leaves it as it is.
 
     Returns:
         (height, width, channels) float32, finite.
@@ -86,7 +104,7 @@ def read_pixels(path: Path, channels: int) -> np.ndarray:
     if not np.isfinite(pixels).all():
         raise DataError(f"{path}: holds pixels that are not finite numbers")
     if pixels.ndim == 2:
-        pixels = np.repeat(pixels[:, :, None], channels, axis=2)
+        pixels = np.repeat(pixels[:, :, None], channels or 1, axis=2)
     return pixels
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,8 +16,10 @@ from braingan.data.records import ImageSet
 from braingan.errors import DataError
 
 METADATA = "metadata.csv"
+READ = ("file_name", "label", "patient", "mask")  # its columns; others are left alone
 LIKE_PATIENT = {"patient", "patientid", "pid", "subject", "subjectid", "case", "caseid"}
 CLUTTER = {"thumbs.db", "desktop.ini"}  # left by file managers, nobody's data
+REVERSING = {chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,11 @@ def read_folder(data: Path, findings: Findings) -> ImageSet:
     data = Path(data)
     if not data.is_dir():
         raise DataError(f"{data} is not a folder; give a folder that holds a subfolder of images for each class")
-    rows = list(_metadata_rows(data, findings) if (data / METADATA).exists() else _folder_rows(data, findings))
+    try:
+        has_metadata = os.path.lexists(data / METADATA)  # a link that leads nowhere must not lose the patients
+        rows = list(_metadata_rows(data, findings) if has_metadata else _folder_rows(data, findings))
+    except OSError as error:
+        raise DataError(f"{data} cannot be read: {printable(str(error))}") from error
     _check_patients(data, rows)
     found = [
         Found(data / row.file, row.file, row.label, row.patient, mask=data / row.mask if row.mask else None)
@@ -73,13 +80,13 @@ def _folder_rows(data: Path, findings: Findings) -> Iterator[_Row]:
     _refuse_parts(data, folders)
     for file in sorted(data.iterdir()):
         if file.is_file() and file.suffix.lower() in SUFFIXES:
-            findings.add(_printable(file.name), "lies in no class folder")
+            findings.add(printable(file.name), "lies in no class folder")
     for folder in folders:
         found = 0
         for file in _files_below(folder):
             name = file.relative_to(data).as_posix()
-            if name != _printable(name):
-                findings.add(_printable(name), "has a name that is not UTF-8; rename it")
+            if wrong := name_problem(name) or file_problem(file):
+                findings.add(printable(name), wrong)
             elif file.suffix.lower() in SUFFIXES:
                 found += 1
                 yield _Row(name, folder.name, "", "")
@@ -100,17 +107,40 @@ def _refuse_parts(data: Path, folders: list[Path]) -> None:
         raise DataError(f"{data} holds the parts {', '.join(parts)} and no classes; give {example}")
 
 
-def _printable(name: str) -> str:
-    """The name, with bytes that are not UTF-8 as question marks."""
-    return name.encode(errors="replace").decode()
+def name_problem(name: str) -> str:
+    """Why a file's name cannot stand in a line or a table as it is; empty where it can."""
+    if name == printable(name):
+        return ""
+    utf8 = name == name.encode(errors="replace").decode()
+    return f"has a name {'with control characters' if utf8 else 'that is not UTF-8'}; rename it"
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
+def printable(name: str) -> str:
+    """The name, with question marks for bytes that are not UTF-8 and characters that break or reverse a line."""
+    return "".join("?" if _breaks(character) else character for character in name)
+
+
+def _breaks(character: str) -> bool:
+    """Control characters, lone surrogates, line and paragraph separators, and what reverses text."""
+    return unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} or character in REVERSING
+
+
+def file_problem(file: Path) -> str:
+    """Why opening it would fail, or wait for ever; empty where it is a file, or a link to one."""
+    if file.is_file():
+        return ""
+    return "is no file" if file.exists() else "does not exist"  # a link that leads nowhere
+
+
+def _files_below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    here = folder.resolve()
+    if here in above:  # a link to a folder that it lies in
+        return
     for entry in sorted(folder.iterdir()):
         if entry.name.startswith(".") or entry.name.lower() in CLUTTER:
             continue
         if entry.is_dir():
-            yield from _files_below(entry)
+            yield from _files_below(entry, (*above, here))
         else:
             yield entry
 
@@ -148,7 +178,7 @@ def _images_without_row(data: Path, masks: set[str], seen: set[str]) -> Iterator
         path = file.relative_to(data)
         is_mask = path.parent.as_posix() in mask_folders or path.as_posix() in masks
         if file.suffix.lower() in SUFFIXES and not is_mask:
-            yield _printable(path.as_posix())
+            yield printable(path.as_posix())
 
 
 def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -156,9 +186,11 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
-            columns = reader.fieldnames or ()
+            columns = [printable(name) for name in reader.fieldnames or ()]
             if "file_name" not in columns:
                 raise DataError(f"{path} has no column file_name; its columns are {', '.join(columns) or 'none'}")
+            if twice := [name for name in READ if columns.count(name) > 1]:
+                raise DataError(f"{path} has the column {twice[0]!r} twice; remove or rename one")
             alike = [name for name in columns if name != "patient" and _squeezed(name) in LIKE_PATIENT]
             if alike and "patient" not in columns:
                 raise DataError(f"{path} has a column {alike[0]!r}; patients are read from 'patient': rename it")
@@ -173,11 +205,10 @@ def _squeezed(column: str) -> str:
 
 
 def _parse(entry: dict[str, str], number: int, data: Path, findings: Findings) -> _Row | None:
-    name = (entry.get("file_name") or "").strip()
-    mask = (entry.get("mask") or "").strip()
+    name, label, patient, mask = ((entry.get(column) or "").strip() for column in READ)
     if not name:
         raise DataError(f"{data / METADATA}, line {number}: file_name is empty")
-    if min(name + mask) < " ":
+    if any(text != printable(text) for text in (name, patient, mask)):
         raise DataError(f"{data / METADATA}, line {number}: a name holds a control character; is a quote left open?")
     name = PurePosixPath(name).as_posix()
     for path, what in ((name, ""), (mask, f"its mask {mask} ")):
@@ -191,10 +222,10 @@ def _parse(entry: dict[str, str], number: int, data: Path, findings: Findings) -
         findings.add(name, f"is no image ({', '.join(SUFFIXES)} are read)")
         return None
     parts = PurePosixPath(name).parts
-    label = (entry.get("label") or "").strip() or (parts[0] if len(parts) > 1 else "")
+    label = label or (parts[0] if len(parts) > 1 else "")
     if not label:
         raise DataError(f"{data / METADATA}, line {number}: {name} has no label and lies in no class folder")
-    return _Row(name, label, (entry.get("patient") or "").strip(), mask)
+    return _Row(name, label, patient, mask)
 
 
 def _leaves(name: str) -> bool:

@@ -21,12 +21,13 @@ from braingan.data.findings import BadFile, Findings
 from braingan.data.preprocessing import Preprocessing
 from braingan.data.reading import read_data
 from braingan.data.records import ImageRecord, ImageSet, ImageSpec, pixels_of
+from braingan.data.views import VIEW, view_of
 from braingan.errors import DataError
 from braingan.progress import Progress
 
 log = logging.getLogger("braingan")
 
-PREPARED_AS = 1  # part of the cache's key: to be raised when the same settings shall give other pixels
+PREPARED_AS = 2  # part of the cache's key: to be raised when the same settings shall give other pixels
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class PreparedSet:
 
     Attributes:
         images: (N, channels, size, size) uint8.
+        views: (N, 64, 64) uint8, by which the same picture is recognised: see `braingan.data.views`.
         source: the `ImageSet` of the same N images.
         hashes: SHA-256 of each file's content.
         preprocessing: how the images were made.
@@ -42,6 +44,7 @@ class PreparedSet:
     """
 
     images: Tensor
+    views: Tensor
     source: ImageSet
     hashes: tuple[str, ...]
     preprocessing: Preprocessing
@@ -64,6 +67,7 @@ class PreparedSet:
         """The images at `indices`, in that order."""
         return PreparedSet(
             self.images[list(indices)],
+            self.views[list(indices)],
             self.source.select(indices),
             tuple(self.hashes[index] for index in indices),
             self.preprocessing,
@@ -89,18 +93,19 @@ def prepare_folder(data: Path, preprocessing: Preprocessing, cache: Path, *, ski
     hashes = content_hashes(source)
     contents = [[record.file, record.group, sha] for record, sha in zip(source.records, hashes, strict=True)]
     stored = cache / f"{fingerprint([PREPARED_AS, preprocessing.to_json(), contents])[:32]}.safetensors"
-    images, reasons = _load(stored, len(source)), [""] * len(source)
-    if images is None:
-        images, reasons = _decode(source, preprocessing)
+    tensors, reasons = _load(stored, len(source)), [""] * len(source)
+    if tensors is None:
+        tensors, reasons = _decode(source, preprocessing)
         if not any(reasons):  # a file that cannot be read now may be readable the next time
             with replacing(stored) as beside:
-                save_file({"images": images}, beside)
+                save_file(tensors, beside)
     for record, reason in zip(source.records, reasons, strict=True):
         if reason:
             findings.add(record.file, reason)
     findings.refuse(Path(data))
     good = [index for index, reason in enumerate(reasons) if not reason]
-    prepared = PreparedSet(images, source, tuple(hashes), preprocessing, tuple(findings.bad)).select(good)
+    images, views = tensors["images"], tensors["views"]
+    prepared = PreparedSet(images, views, source, tuple(hashes), preprocessing, tuple(findings.bad)).select(good)
     _check_classes_left(data, prepared)
     for bad in findings.bad:
         log.warning("left out %s: %s", bad.file, bad.reason)
@@ -145,12 +150,13 @@ def _check_classes_left(data: Path, prepared: PreparedSet) -> None:
         raise DataError(f"{data}: class {empty[0]!r} has no image that can be read")
 
 
-def _decode(source: ImageSet, preprocessing: Preprocessing) -> tuple[Tensor, list[str]]:
-    """All images and, for each, why it could not be read (empty where it could)."""
+def _decode(source: ImageSet, preprocessing: Preprocessing) -> tuple[dict[str, Tensor], list[str]]:
+    """All images and views and, for each, why it could not be read (empty where it could)."""
     volumes: dict[str, list[int]] = {}
     for index, record in enumerate(source.records):
         volumes.setdefault(record.group, []).append(index)
     images = np.zeros((len(source), preprocessing.channels, preprocessing.size, preprocessing.size), np.uint8)
+    views = np.zeros((len(source), VIEW, VIEW), np.uint8)
     reasons = [""] * len(source)
 
     def prepare_volume(indices: list[int]) -> int:
@@ -160,6 +166,8 @@ def _decode(source: ImageSet, preprocessing: Preprocessing) -> tuple[Tensor, lis
                 read[index] = pixels_of(source.records[index], preprocessing.channels)
             except DataError as error:
                 reasons[index] = _reason(error, source.records[index])
+        for index, pixels in read.items():
+            views[index] = view_of(pixels)
         if read:
             images[list(read)] = preprocessing(list(read.values()))
         return len(indices)
@@ -172,7 +180,7 @@ def _decode(source: ImageSet, preprocessing: Preprocessing) -> tuple[Tensor, lis
         warnings.simplefilter("ignore")  # Pillow's about metadata and size; the size is judged by the decoder
         for done in pool.map(prepare_volume, volumes.values()):
             progress.advance(done)
-    return torch.from_numpy(images), reasons
+    return {"images": torch.from_numpy(images), "views": torch.from_numpy(views)}, reasons
 
 
 def _reason(error: DataError, record: ImageRecord) -> str:
@@ -180,13 +188,14 @@ def _reason(error: DataError, record: ImageRecord) -> str:
     return str(error).removeprefix(f"{record.path}: ")
 
 
-def _load(stored: Path, count: int) -> Tensor | None:
+def _load(stored: Path, count: int) -> dict[str, Tensor] | None:
     """What was cached, or None where there is nothing whole."""
     if not stored.exists():
         return None
     try:
-        images = load_file(stored)["images"]
+        tensors = load_file(stored)
+        whole = len(tensors["images"]) == len(tensors["views"]) == count
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         log.warning("the cache %s is damaged (%s): decoding again", stored, error)
         return None
-    return images if len(images) == count else None
+    return tensors if whole else None

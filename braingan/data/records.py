@@ -134,6 +134,13 @@ def pixels_of(record: ImageRecord, channels: int) -> np.ndarray:
                     "`braingan prepare`")  # fmt: skip
 
 
+def native_pixels(record: ImageRecord) -> np.ndarray:
+    """The numbers of an image in its own channels: grey (1), colour (3) or as many sequences as it has."""
+    if record.source is not None:
+        return record.source.pixels()
+    return read_pixels(record.path, None)
+
+
 def mask_of(record: ImageRecord) -> np.ndarray | None:
     """Where the tumour is: (height, width) bool; None where no mask is known.
 

@@ -23,7 +23,7 @@ PARTS = ("train", "val", "test")
 FOLDS = 5  # a fifth of the patients for test, a fifth for validation
 TRIES = 50  # shuffles tried before a split is called impossible
 
-GroupedBy = Literal["patient", "file"]
+GroupedBy = Literal["patient", "twins", "file"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Split:
         train: what generators and classifiers learn from.
         val: for choices (a checkpoint, a ratio); never learned from and never scored on.
         test: what scores come from.
-        grouped_by: "patient", or "file" where no patients are known.
+        grouped_by: "patient"; where no patients are known "twins" (images of the same picture stay together), or
+            "file" (each is alone).
         seed: of the shuffle; None where the parts were given.
     """
 
@@ -124,8 +125,10 @@ def split_files(prepared: PreparedSet, indices: Iterable[int]) -> tuple[SplitFil
 
 
 def grouping(prepared: PreparedSet) -> GroupedBy:
-    """What keeps together: patients where they are known, else each file is alone."""
-    return "patient" if prepared.source.has_patients else "file"
+    """What keeps together: patients where they are known, else twins where they were grouped, else files."""
+    if prepared.source.has_patients:
+        return "patient"
+    return "twins" if any(record.group != record.file for record in prepared.source.records) else "file"
 
 
 def everything(prepared: PreparedSet) -> Split:
@@ -158,7 +161,7 @@ def split_by_group(prepared: PreparedSet, *, seed: int = 0, parts: Sequence[str]
             chosen = {part: split_files(prepared, held_out.get(part, ())) for part in PARTS}
             return Split(**chosen, grouped_by=grouping(prepared), seed=seed)
     raise SplitError(
-        f"no split of {len(set(groups))} {grouping(prepared)}s gives each of {len(parts)} parts every class; "
+        f"no split of {len(set(groups))} {_unit(prepared)}s gives each of {len(parts)} parts every class; "
         "it would take more of them, or parts of your own with --split"
     )
 
@@ -170,8 +173,13 @@ def _folds(labels: np.ndarray, groups: np.ndarray, seed: int) -> list[np.ndarray
         return [held_out for _, held_out in splitter.split(labels, labels, groups)]
 
 
+def _unit(prepared: PreparedSet) -> str:
+    """What one group is called."""
+    return {"patient": "patient", "twins": "group", "file": "file"}[grouping(prepared)]
+
+
 def _check_sufficient(prepared: PreparedSet, labels: np.ndarray, groups: np.ndarray, parts: int) -> None:
-    kind = grouping(prepared)
+    kind = _unit(prepared)
     if len(set(groups)) < FOLDS:
         raise SplitError(f"{len(set(groups))} {kind}s were found; a split by {kind} needs at least {FOLDS}")
     for label, name in enumerate(prepared.source.classes):
@@ -186,6 +194,20 @@ def _check_sufficient(prepared: PreparedSet, labels: np.ndarray, groups: np.ndar
 def load_split(path: Path, prepared: PreparedSet) -> Split:
     """Read a split file, less the files that were left out because they cannot be read."""
     return Split.load(path).without({bad.file for bad in prepared.bad_files})
+
+
+def with_test(learning: Split, prepared: PreparedSet, held_out: PreparedSet) -> Split:
+    """A split of one folder, with the images of another as its test part.
+
+    Raises:
+        SplitError: a patient is in both.
+    """
+    known = prepared.source.has_patients and held_out.source.has_patients
+    without: GroupedBy = "twins" if learning.grouped_by == "twins" else "file"
+    files = split_files(held_out, range(len(held_out)))
+    split = replace(learning, test=files, grouped_by="patient" if known else without)
+    split.refuse_shared_groups()
+    return split
 
 
 @dataclass(frozen=True)
@@ -221,7 +243,8 @@ def _index(file: SplitFile, at: dict[str, int], prepared: PreparedSet) -> int:
     if prepared.hashes[index] != file.sha256:
         raise SplitError(f"{file.file} has changed since the split was made (other content); make a new split")
     label = prepared.source.classes[record.label]
-    if (label, record.group) != (file.label, file.group):
+    group = record.group if prepared.source.has_patients else file.group  # of twins: as the split has them
+    if (label, group) != (file.label, file.group):
         raise SplitError(
             f"{file.file} is {label!r} of {record.group!r} here but {file.label!r} of {file.group!r} in the split"
         )

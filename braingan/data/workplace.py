@@ -26,11 +26,16 @@ def check_place(out: Path, *inputs: Path | None) -> None:
     """
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is a file; give a folder")
+    refuse_overlap(out, *inputs)
+    _refuse_foreign(out)
+
+
+def refuse_overlap(out: Path, *inputs: Path | None) -> None:
+    """Raise `OutputError` where an output folder is, holds, or lies in a folder that is read."""
     for other in filter(None, inputs):
         here, there = out.resolve(), other.resolve()
         if here == there or here in there.parents or there in here.parents:
             raise OutputError(f"output folder {out} and data folder {other} overlap; give one apart from the data")
-    _refuse_foreign(out)
 
 
 def claim(out: Path, asked: Mapping[str, Any], *, may_change: Collection[str] = ()) -> None:

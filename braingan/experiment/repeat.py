@@ -10,7 +10,7 @@ from braingan.errors import SettingsError
 from braingan.experiment.result import BenchmarkResult
 from braingan.experiment.settings import BenchmarkSettings
 
-FREE = {"device", "skip_bad"}  # may differ from the run that is repeated
+FREE = {"device", "skip_bad", "allow_leakage"}  # may differ from the run that is repeated
 
 
 def settings_and_split(
@@ -49,4 +49,6 @@ def settings_and_split(
             was = f"with --{name} {used}" if used else f"without --{name}"
             raise SettingsError(f"{config} was made {was}; repeat it {was}")
     skip_bad = asked.skip_bad or settings.skip_bad
-    return replace(settings, device=asked.device, skip_bad=skip_bad), Split.from_json(before.split)
+    allow_leakage = asked.allow_leakage or settings.allow_leakage
+    settings = replace(settings, device=asked.device, skip_bad=skip_bad, allow_leakage=allow_leakage)
+    return settings, Split.from_json(before.split)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,6 +33,7 @@ class BenchmarkResult:
         intensity: histograms of the pixels of `real` and `synthetic` training images: shares that sum to 1.
         bad_files: what was left out because it could not be read: `file`, `reason`.
         notes: what a reader must know before believing the numbers.
+        leakage: what was allowed although it leaks (`--allow-leakage`): the scores are no evidence of anything.
         seconds: computing time of all runs and generators.
     """
 
@@ -48,6 +49,7 @@ class BenchmarkResult:
     bad_files: list[Json]
     notes: list[str]
     seconds: float
+    leakage: list[str] = field(default_factory=list)
 
     def to_json(self) -> Json:
         """As a JSON-able dictionary."""
@@ -66,7 +68,7 @@ class BenchmarkResult:
         """
         value = read_json(Path(path))
         try:
-            return cls(**{field.name: value[field.name] for field in fields(cls)})
+            return cls(**{known.name: value[known.name] for known in fields(cls) if known.name in value})
         except (TypeError, KeyError) as error:
             raise OutputError(f"{path} is no benchmark result of this version: {error}") from error
 

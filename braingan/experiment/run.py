@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from braingan.augmentation.augment import check_generator
 from braingan.augmentation.counts import synthetic_counts
+from braingan.augmentation.leaks import check_classes, check_generator
 from braingan.augmentation.synthesis import CONFIG, check_can_write, write_synthetic
 from braingan.augmentation.synthetic import SyntheticSet, load_synthetic
 from braingan.data.decoding import read_pixels
@@ -61,8 +63,11 @@ def run_benchmark(
     loaded = load_data(
         data, preprocessing, out / CACHE,
         split_seed=settings.split_seed, split=split, test=test, skip_bad=settings.skip_bad,
+        group_duplicates=settings.group_duplicates, drop_leaking=settings.drop_leaking,
+        allow_leakage=settings.allow_leakage,
     )  # fmt: skip
     settings = _check(settings, loaded, stored)
+    leakage = [*loaded.leakage, *_check_generator(stored, loaded, allow_leakage=settings.allow_leakage)]
     claim(out, _asked(settings, loaded, stored), may_change=MAY_CHANGE)
     loaded.split.save(out / "split.json")
     work = _Workplace(out, loaded, settings)
@@ -75,7 +80,7 @@ def run_benchmark(
     sets = {"real": loaded.real, "synthetic": work.synthetic}
     write_pictures(out / "pictures", sets, loaded.train.source.classes)
     write_predictions(out / "predictions.csv", loaded, work.cells)
-    result = _collect(data, test, generator, preprocessing, work)
+    result = _collect(data, test, generator, preprocessing, work, leakage)
     result.save(out / "result.json")
     return result
 
@@ -164,11 +169,20 @@ class _Workplace:
         }
 
 
+def _check_generator(stored: StoredGenerator | None, loaded: BenchmarkData, *, allow_leakage: bool) -> list[str]:
+    """Refuse a generator that has seen what it would be judged on, or say so."""
+    if stored is None:
+        return []
+    parts = [part for part in (loaded.val, loaded.test) if len(part)]
+    checked = [check_generator(stored, loaded.split, loaded.train, part, allow_leakage=allow_leakage) for part in parts]
+    return list(itertools.chain(*checked))
+
+
 def _check(settings: BenchmarkSettings, loaded: BenchmarkData, stored: StoredGenerator | None) -> BenchmarkSettings:
     """Refuse before any training what cannot work; give the settings with all defaults spelled out."""
     spec, training = loaded.train.spec, settings.training(0)
     if stored:
-        check_generator(stored, loaded.everything.source.classes, loaded.split)
+        check_classes(stored, loaded.everything.source.classes)
         training = stored.settings
     else:
         check_settings(training, spec)
@@ -216,7 +230,12 @@ def _describe(stored: StoredGenerator, seed: int) -> dict[str, Any]:
 
 
 def _collect(
-    data: Path, test: Path | None, generator: Path | None, preprocessing: Preprocessing, work: _Workplace
+    data: Path,
+    test: Path | None,
+    generator: Path | None,
+    preprocessing: Preprocessing,
+    work: _Workplace,
+    leakage: Sequence[str],
 ) -> BenchmarkResult:
     left_out = {"probabilities", "generator"}
     runs = [{key: value for key, value in cell.items() if key not in left_out} for cell in work.cells]
@@ -241,5 +260,6 @@ def _collect(
         },
         bad_files=[asdict(bad) for bad in work.loaded.bad_files],
         notes=work.loaded.notes(),
+        leakage=list(leakage),
         seconds=round(trained + sum(run["seconds"] for run in runs), 1),
     )

@@ -37,6 +37,9 @@ class BenchmarkSettings:
     split_seed: int = 0
     device: str = "auto"
     skip_bad: bool = False
+    group_duplicates: bool = True
+    drop_leaking: bool = False
+    allow_leakage: bool = False
 
     def __post_init__(self) -> None:
         if self.seeds < 1:

@@ -13,6 +13,8 @@ from braingan.data.preparation import PreparedSet
 from braingan.data.preprocessing import Preprocessing
 from braingan.data.records import ImageSpec
 from braingan.data.split import Split
+from braingan.duplicates.grouping import looks_of
+from braingan.duplicates.seen import Seen
 from braingan.errors import OutputError
 from braingan.generation.protocol import Generator
 from braingan.generation.registry import create_backend
@@ -31,6 +33,7 @@ class StoredGenerator:
         settings: how it was trained.
         preprocessing: how its training images were made.
         split: what it was trained on (`train`), and what was held out.
+        seen: what it was trained on, by content and by picture.
         sha256: of the weights file; names the generator in manifests.
         folder: where it lies.
     """
@@ -39,6 +42,7 @@ class StoredGenerator:
     settings: TrainingSettings
     preprocessing: Preprocessing
     split: Split
+    seen: Seen
     sha256: str
     folder: Path
 
@@ -53,6 +57,7 @@ def save_run(
 ) -> None:
     """Write a run folder; the weights come last, so that a folder with weights is complete."""
     split.save(run / SPLIT)
+    Seen.of(looks_of(train)).save(run)
     config = {
         "settings": settings.to_json(),
         "spec": asdict(generator.spec),
@@ -91,7 +96,7 @@ def load_run(run: Path) -> StoredGenerator:
         raise OutputError(f"{run} is damaged: {type(error).__name__}: {error}") from error
     generator = create_backend(settings.backend, **settings.hyperparameters).load(spec, state)
     split = Split.load(run / SPLIT)
-    return StoredGenerator(generator, settings, preprocessing, split, sha256_of(run / MODEL), run)
+    return StoredGenerator(generator, settings, preprocessing, split, Seen.load(run), sha256_of(run / MODEL), run)
 
 
 def load_generator(run: Path) -> Generator:

@@ -21,7 +21,7 @@ from braingan.progress import readable_seconds
 
 log = logging.getLogger("braingan")
 
-LEFTOVERS = {"stats.jsonl", "samples", "checkpoints", "split.json", "config.json"}
+LEFTOVERS = {"stats.jsonl", "samples", "checkpoints", "split.json", "config.json", "seen.safetensors"}
 
 
 def check_settings(settings: TrainingSettings, spec: ImageSpec) -> None:

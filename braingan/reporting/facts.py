@@ -101,6 +101,14 @@ def groups_in(files: Iterable[Mapping[str, Any]]) -> int:
     return len({file["group"] for file in files})
 
 
+_TOGETHER = {"twins": " with twins kept together"}
+
+
+def leaks(result: BenchmarkResult) -> list[str]:
+    """What was allowed although it leaks, each as a line that cannot be overlooked."""
+    return [f"LEAKAGE ALLOWED, these scores are no evidence: {line}" for line in result.leakage]
+
+
 def test_images(result: BenchmarkResult) -> str:
     """What the scores come from, and what the split kept together."""
     files = result.split["test"]
@@ -108,7 +116,7 @@ def test_images(result: BenchmarkResult) -> str:
     if result.settings.get("test"):
         images += f" from {result.settings['test']}"
     if result.split["grouped_by"] != "patient":
-        return f"{images}, split by file (no patients known)"
+        return f"{images}, split by file{_TOGETHER.get(result.split['grouped_by'], '')} (no patients known)"
     return f"{images} of {plural(groups_in(files), 'patient')}, split by patient"
 
 

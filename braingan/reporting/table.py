@@ -15,6 +15,7 @@ from braingan.reporting.facts import (
     description,
     difference,
     images_text,
+    leaks,
     plural,
     score_text,
     seeds,
@@ -23,20 +24,27 @@ from braingan.reporting.facts import (
 
 WIDTH = 100
 GAP = "  "
+RED = "\033[1;31m{}\033[0m"
 SCORES = "Training images of each arm (real, synthetic) and its scores on the test images:"
 BY_CLASS = "F1 of each class, mean over seeds:"
 Rows = list[list[str]]
 
 
-def terminal_table(result: BenchmarkResult) -> str:
-    """The result as plain text, `WIDTH` columns wide where names allow; F1 by class moves below where it must."""
+def terminal_table(result: BenchmarkResult, *, colour: bool = False) -> str:
+    """The result as plain text, `WIDTH` columns wide where names allow; F1 by class moves below where it must.
+
+    Args:
+        result: of a benchmark.
+        colour: write leaks in red, as terminals read it.
+    """
     left, right = _scores(result), _classes(result)
     wide = _aligned([a + b[1:] for a, b in zip(left, right, strict=True)])
     fits = len(wide.split("\n")[0]) <= WIDTH
     tables = [SCORES, wide] if fits else [SCORES, _aligned(left), BY_CLASS, _aligned(right)]
     said = [_filled(line) for line in _sayings(result)]
     notes = [_filled(note, "- ") for note in result.notes]
-    parts = [_filled(description(result)), *tables, "\n".join(notes), "\n".join(said)]
+    red = [RED.format(_filled(line)) if colour else _filled(line) for line in leaks(result)]
+    parts = [_filled(description(result)), *red, *tables, "\n".join(notes), "\n".join(said)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -47,7 +55,8 @@ def markdown_table(result: BenchmarkResult) -> str:
     rule = ["---"] + ["---:"] * (len(head) - 1)
     lines = [f"| {' | '.join(row)} |" for row in ([_escaped(cell) for cell in head], rule, *rows)]
     notes = [f"- {_escaped(note)}" for note in result.notes]
-    parts = [_escaped(description(result)), "\n".join(lines), "\n".join(notes), " ".join(_sayings(result))]
+    red = [f"**{_escaped(line)}**" for line in leaks(result)]
+    parts = [_escaped(description(result)), *red, "\n".join(lines), "\n".join(notes), " ".join(_sayings(result))]
     return "\n\n".join(part for part in parts if part)
 
 

@@ -91,6 +91,7 @@ def prepared_of() -> Callable[..., PreparedSet]:
         ]
         return PreparedSet(
             torch.zeros(len(records), 1, 8, 8, dtype=torch.uint8),
+            torch.zeros(len(records), 64, 64, dtype=torch.uint8),
             ImageSet(records, classes, has_patients=has_patients),
             tuple(f"{number:064x}" for number in range(len(records))),
             Preprocessing(size=8),

@@ -197,19 +197,51 @@ def test_a_test_folder_that_does_not_fit_is_refused(
         braingan.benchmark(data, tmp_path / "out3", **quick, test=other, split=tmp_path / "split.json")
 
 
-def test_without_patient_ids_every_result_says_so_and_twins_across_the_split_are_counted(
-    tmp_path: Path, quick: Options, write_data: Callable[..., Path]
-) -> None:
-    data = write_data("nameless", metadata=False)
+@pytest.fixture
+def doubled(write_data: Callable[..., Path]) -> Path:
+    """A folder without patient ids in which every image stands twice."""
+    data = write_data("doubled", metadata=False)
     for path in list(data.rglob("*.png")):
         path.with_name(f"copy_of_{path.name}").write_bytes(path.read_bytes())
-    result = braingan.benchmark(data, tmp_path / "out", **(quick | {"seeds": 1}))
-    assert result.split["grouped_by"] == "file"
-    assert result.notes[0].startswith("No patient ids: each file is its own group")
-    assert "byte-identical to training images" in result.notes[1]
+    return data
+
+
+def test_without_patient_ids_every_result_says_so_and_twins_stay_on_one_side(
+    doubled: Path, tmp_path: Path, quick: Options
+) -> None:
+    result = braingan.benchmark(doubled, tmp_path / "out", **(quick | {"seeds": 1}))
+    assert result.split["grouped_by"] == "twins"
+    contents = {part: {file["sha256"] for file in result.split[part]} for part in ("train", "val", "test")}
+    assert sum(map(len, contents.values())) == len(set.union(*contents.values())) == 40
+    assert result.notes[0].startswith("No patient ids: images of the same picture are kept together")
     assert "No patient ids" in (tmp_path / "out" / "table.md").read_text()
     assert "No patient ids" in (tmp_path / "out" / "report.html").read_text()
+    assert "twins kept together" in (tmp_path / "out" / "table.md").read_text()
     assert result.summary["real"]["f1"]["std"] is None
+    again = braingan.benchmark(doubled, tmp_path / "again", config=tmp_path / "out" / "result.json")
+    assert again.split == result.split
+
+
+def test_a_test_part_with_twins_in_training_is_refused_dropped_or_marked(
+    doubled: Path, tmp_path: Path, quick: Options
+) -> None:
+    options = quick | {"seeds": 1, "group_duplicates": False}
+    with pytest.raises(LeakageError, match=r"leak: \d+ of 16 test images \(.*\) show the same picture"):
+        braingan.benchmark(doubled, tmp_path / "out", **options)
+    assert not (tmp_path / "out" / "asked.json").exists()
+    dropped = braingan.benchmark(doubled, tmp_path / "dropped", **options, drop_leaking=True)
+    trained = {file["sha256"] for file in dropped.split["train"]}
+    assert not trained & {file["sha256"] for file in dropped.split["test"]}
+    assert any("were dropped because they show the same picture" in note for note in dropped.notes)
+    assert dropped.leakage == []
+    allowed = braingan.benchmark(doubled, tmp_path / "allowed", **options, allow_leakage=True)
+    assert len(allowed.split["test"]) == 16
+    assert allowed.leakage[0].startswith("leak: ")
+    for name in ("table.md", "report.html"):
+        assert "LEAKAGE ALLOWED" in (tmp_path / "allowed" / name).read_text()
+        assert "LEAKAGE ALLOWED" not in (tmp_path / "dropped" / name).read_text()
+    with pytest.raises(SettingsError, match="--drop-leaking and --allow-leakage were both asked"):
+        braingan.benchmark(doubled, tmp_path / "both", **options, allow_leakage=True, drop_leaking=True)
 
 
 def test_bad_files_are_listed_in_the_result(data: Path, tmp_path: Path, quick: Options) -> None:
@@ -316,17 +348,20 @@ def test_a_generator_of_other_slices_of_held_out_patients_is_refused(
 
 
 def test_an_honest_generator_is_not_blamed_for_twins_in_the_data(
-    tmp_path: Path, quick: Options, tiny: Options, write_data: Callable[..., Path]
+    doubled: Path, tmp_path: Path, quick: Options, tiny: Options, caplog: pytest.LogCaptureFixture
 ) -> None:
-    data = write_data("twins", metadata=False)
-    for path in list(data.rglob("*.png")):
-        path.with_name(f"copy_of_{path.name}").write_bytes(path.read_bytes())
-    braingan.benchmark(data, tmp_path / "first", **(quick | {"seeds": 1}))
+    braingan.benchmark(doubled, tmp_path / "first", **quick | {"seeds": 1, "group_duplicates": False},
+                       allow_leakage=True)  # fmt: skip
     split = tmp_path / "first" / "split.json"
-    braingan.train(data, tmp_path / "honest", **tiny, split=split)
+    braingan.train(doubled, tmp_path / "honest", **tiny, split=split)
     options = {key: value for key, value in quick.items() if key in {"model", "classifier_steps"}}
-    result = braingan.benchmark(data, tmp_path / "out", **options, seeds=1, generator=tmp_path / "honest", split=split)
-    assert any("byte-identical" in note for note in result.notes)
+    options |= {"seeds": 1, "generator": tmp_path / "honest", "split": split}
+    with pytest.raises(LeakageError, match="that is the data's doing; --drop-leaking"):
+        braingan.benchmark(doubled, tmp_path / "out", **options)
+    result = braingan.benchmark(doubled, tmp_path / "out", **options, drop_leaking=True)
+    assert result.leakage == []
+    braingan.augment(doubled, tmp_path / "augmented", generator=tmp_path / "honest", split=split)
+    assert "that is the data's doing, not the generator's" in caplog.text
 
 
 def test_a_generator_trained_anew_makes_its_images_and_cells_anew(data: Path, tmp_path: Path, quick: Options) -> None:

@@ -1,0 +1,100 @@
+"""Any dataset of held-out images, against what the generator of some synthetic images has seen."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sized
+from typing import Any, cast
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset, Subset
+
+from braingan.augmentation.leaks import refuse_leak
+from braingan.augmentation.synthetic import SyntheticSet
+from braingan.augmentation.transforms import with_transform
+from braingan.data.views import VIEW, view_of
+from braingan.duplicates.seen import find_leak, some_names
+from braingan.duplicates.twins import Looks
+from braingan.errors import DataError
+
+
+def check_held_out(synthetic: SyntheticSet, held_out: Dataset[Any], real: Dataset[Any], *, allow_leakage: bool) -> None:
+    """Refuse synthetic images whose generator has seen held-out images.
+
+    Args:
+        synthetic: the images.
+        held_out: a map-style dataset of (image, label).
+        real: the real training images: what these share with `held_out` is the data's doing.
+        allow_leakage: warn instead.
+
+    Raises:
+        LeakageError: see above; or a held-out image says of itself that it is synthetic.
+        DataError: items that are no images.
+    """
+    views, own = [], []
+    for number, image in enumerate(_images(held_out)):
+        views.append(view_of(_pixels(image)))
+        if str(getattr(image, "info", {}).get("Synthetic", "")).lower() == "true":
+            own.append(_name(held_out, number))
+    remedy = "take them out"
+    if own:
+        _refuse(f"leak: {len(own)} held-out images are synthetic ({some_names(own)})", remedy, allow=allow_leakage)
+    if synthetic.seen is None:
+        raise DataError("the synthetic images do not say what their generator has seen; load them with load_synthetic")
+    looks = _looks(views)
+    if not synthetic.seen.among(looks).any():
+        return
+    found = find_leak(synthetic.seen, looks, _looks([view_of(_pixels(image)) for image in _images(real)]))
+    names = [_name(held_out, int(number)) for number in np.flatnonzero(found.leaked)]
+    if names:
+        what = f"leak: the generator of the synthetic images was trained on {len(names)} held-out images"
+        remedy = "make synthetic images from the training images alone"
+        _refuse(f"{what} ({some_names(names)})", remedy, allow=allow_leakage)
+    elif found.shared.any():
+        shared = [_name(held_out, int(number)) for number in np.flatnonzero(found.shared)]
+        warnings.warn(
+            f"{len(shared)} held-out images ({some_names(shared)}) show the same picture as real training images: "
+            "that is the data's doing, not the generator's",
+            stacklevel=4,
+        )
+
+
+def _refuse(what: str, remedy: str, *, allow: bool) -> None:
+    for line in refuse_leak(what, remedy, allow_leakage=allow):
+        warnings.warn(line, stacklevel=5)
+
+
+def _looks(views: list[np.ndarray]) -> Looks:
+    return Looks(np.stack(views) if views else np.zeros((0, VIEW, VIEW), np.uint8), [""] * len(views))
+
+
+def _images(dataset: Dataset[Any]) -> Iterator[Any]:
+    """The images of a dataset, without its transform where that can be taken off."""
+    plain, _ = with_transform(dataset, None)
+    for number in range(len(cast(Sized, plain))):
+        yield plain[number][0]
+
+
+def _pixels(image: Any) -> np.ndarray:
+    """(height, width, channels) float32, from a PIL image, an array or a tensor (C, H, W)."""
+    if isinstance(image, Image.Image):
+        image = image if image.mode in {"L", "F", "I", "RGB"} else image.convert("RGB")
+        pixels = np.asarray(image, np.float32)
+        return pixels[:, :, None] if pixels.ndim == 2 else pixels
+    if isinstance(image, Tensor) and image.ndim in {2, 3}:
+        values = image.detach().float().cpu().numpy()
+        return values[:, :, None] if image.ndim == 2 else values.transpose(1, 2, 0)
+    raise DataError(f"held_out gives {type(image).__name__}; PIL images or tensors (C, H, W) can be checked")
+
+
+def _name(dataset: Any, number: int) -> str:
+    """The file of an item where the dataset tells, else its number."""
+    if isinstance(dataset, Subset):
+        return _name(dataset.dataset, dataset.indices[number])
+    if records := getattr(dataset, "records", None):
+        return str(records[number].file)
+    if samples := getattr(dataset, "samples", None):
+        return str(samples[number][0])
+    return f"item {number}"

@@ -1,0 +1,103 @@
+"""What a generator or its images have seen, against what is held out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from braingan.data.held_out import synthetic_files
+from braingan.data.preparation import PreparedSet
+from braingan.data.split import Split
+from braingan.duplicates.grouping import looks_of
+from braingan.duplicates.seen import find_leak, some_names
+from braingan.duplicates.twins import find_twins_across
+from braingan.errors import LeakageError, SettingsError
+from braingan.generation.storage import StoredGenerator
+
+log = logging.getLogger("braingan")
+
+ALLOWED = "--allow-leakage goes on and marks the result"
+
+
+def check_classes(stored: StoredGenerator, classes: Sequence[str]) -> None:
+    """Refuse a generator of other classes.
+
+    Raises:
+        SettingsError: its classes are not those of the data.
+    """
+    made, asked = list(stored.generator.spec.classes), list(classes)
+    if made != asked:
+        raise SettingsError(
+            f"the generator in {stored.folder} makes {', '.join(made)}; the data have {', '.join(asked)}"
+        )
+
+
+def check_generator(
+    stored: StoredGenerator, split: Split, train: PreparedSet, held_out: PreparedSet, *, allow_leakage: bool
+) -> list[str]:
+    """Refuse a generator that has seen what is held out, whatever the files were called or looked like then.
+
+    Args:
+        stored: the generator.
+        split: which images are for what; its validation and test images are held out.
+        train: the training part. What shows the same picture as one of these is the data's doing.
+        held_out: images that are held out.
+        allow_leakage: go on all the same.
+
+    Returns:
+        What has to stand in red beside every result; nothing where there is no leak.
+
+    Raises:
+        LeakageError: some of its training images, or others of their patients, are held out.
+    """
+    found = find_leak(stored.seen, looks_of(held_out), looks_of(train))
+    by_patient = stored.split.grouped_by == split.grouped_by == "patient"
+    patients = {file.group for file in stored.split.train} if by_patient else set()
+    records = held_out.source.records
+    seen = [record.file for record, leaked in zip(records, found.leaked, strict=True)
+            if leaked or record.group in patients]  # fmt: skip
+    if not seen:
+        _warn([record.file for record, both in zip(records, found.shared, strict=True) if both])
+        return []
+    what = (
+        f"leak: the generator in {stored.folder} was trained on {len(seen)} held-out images or on others of their "
+        f"patients ({some_names(seen)})"
+    )
+    return refuse_leak(
+        what, "train one on the training part alone, or use its own split with "
+        f"--split {stored.folder / 'split.json'}", allow_leakage=allow_leakage,
+    )  # fmt: skip
+
+
+def warn_of_shared(held_out: PreparedSet, train: PreparedSet) -> None:
+    """Say so where training images show held-out pictures: a generator that is trained on them will have seen them."""
+    twins = find_twins_across(looks_of(held_out), looks_of(train))
+    _warn([held_out.source.records[number].file for number in sorted({twin.first for twin in twins})])
+
+
+def _warn(shared: list[str]) -> None:
+    if shared:
+        log.warning(
+            "%d held-out images (%s) show the same picture as training images: that is the data's doing, not the "
+            "generator's; `braingan inspect` shows which", len(shared), some_names(shared),
+        )  # fmt: skip
+
+
+def check_real(held_out: PreparedSet, *, allow_leakage: bool) -> list[str]:
+    """Refuse held-out images that say of themselves that they are synthetic.
+
+    Returns and raises as `check_generator`.
+    """
+    synthetic = synthetic_files(held_out.source.records)
+    if not synthetic:
+        return []
+    what = f"leak: {len(synthetic)} held-out images are synthetic ({some_names(synthetic)})"
+    return refuse_leak(what, "scores need real images: take them out", allow_leakage=allow_leakage)
+
+
+def refuse_leak(what: str, remedy: str, *, allow_leakage: bool) -> list[str]:
+    """Raise a `LeakageError`, or give what is to be said of it."""
+    if not allow_leakage:
+        raise LeakageError(f"{what}; {remedy}; {ALLOWED}")
+    log.warning("%s", what)
+    return [what]
