@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import inspect
@@ -74,6 +75,14 @@ class Plugins(Generic[T]):
         factory = self._load(name)
         return factory(**self._typed(name, factory, options))
 
+    def create_all(self) -> dict[str, T]:
+        """One of each that can be loaded, with its default options; broken ones are left out."""
+        points, made = self._points(), {}
+        for name in sorted({*points, *self.registered}):
+            with contextlib.suppress(BrainganError):
+                made[name] = self._load(name, points)()
+        return made
+
     def info(self, name: str) -> PluginInfo:
         """What is known of one; it may be broken."""
         points = self._points().get(name, [])
@@ -92,10 +101,10 @@ class Plugins(Generic[T]):
             found.setdefault(point.name, {})[_distribution(point), point.value] = point
         return {name: list(points.values()) for name, points in found.items()}
 
-    def _load(self, name: str) -> Callable[..., T]:
+    def _load(self, name: str, known: Mapping[str, list[EntryPoint]] | None = None) -> Callable[..., T]:
         if name in self.registered:
             return self.registered[name]
-        points = self._points().get(name, [])
+        points = (self._points() if known is None else known).get(name, [])
         if not points:
             near = difflib.get_close_matches(name, self.names(), n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(self.names()) or 'none'}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from braingan.data.walking import printable
 from braingan.errors import DataError
 
 
@@ -24,8 +25,8 @@ class Findings:
     bad: list[BadFile] = field(default_factory=list)
 
     def add(self, file: str, reason: str) -> None:
-        """Note a bad file."""
-        self.bad.append(BadFile(file, reason))
+        """Note a bad file; whatever its name and the reason hold, they make one line."""
+        self.bad.append(BadFile(printable(file), printable(reason)))
 
     def refuse(self, data: Path) -> None:
         """Raise a `DataError` in one line, unless bad files are to be skipped."""

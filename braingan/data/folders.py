@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,13 +12,12 @@ from braingan.data.building import Found, build_set
 from braingan.data.decoding import SUFFIXES
 from braingan.data.findings import Findings
 from braingan.data.records import ImageSet
+from braingan.data.walking import file_problem, name_problem, printable, walk
 from braingan.errors import DataError
 
 METADATA = "metadata.csv"
 READ = ("file_name", "label", "patient", "mask")  # its columns; others are left alone
 LIKE_PATIENT = {"patient", "patientid", "pid", "subject", "subjectid", "case", "caseid"}
-CLUTTER = {"thumbs.db", "desktop.ini"}  # left by file managers, nobody's data
-REVERSING = {chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 
 
 @dataclass(frozen=True)
@@ -28,6 +26,7 @@ class _Row:
     label: str
     patient: str
     mask: str
+    columns: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def read_folder(data: Path, findings: Findings) -> ImageSet:
         DataError: the folder's structure cannot be used, or a file of it (unless `findings.skip_bad`).
     """
     data = Path(data)
-    if not data.is_dir():
+    if not os.path.isdir(data):  # and not Path.is_dir, which raises where a name is too long
         raise DataError(f"{data} is not a folder; give a folder that holds a subfolder of images for each class")
     try:
         has_metadata = os.path.lexists(data / METADATA)  # a link that leads nowhere must not lose the patients
@@ -67,7 +66,14 @@ def read_folder(data: Path, findings: Findings) -> ImageSet:
         raise DataError(f"{data} cannot be read: {printable(str(error))}") from error
     _check_patients(data, rows)
     found = [
-        Found(data / row.file, row.file, row.label, row.patient, mask=data / row.mask if row.mask else None)
+        Found(
+            path=data / row.file,
+            file=row.file,
+            label=row.label,
+            patient=row.patient,
+            mask=data / row.mask if row.mask else None,
+            columns=row.columns,
+        )
         for row in rows
     ]
     return build_set(data, found, findings)
@@ -83,7 +89,7 @@ def _folder_rows(data: Path, findings: Findings) -> Iterator[_Row]:
             findings.add(printable(file.name), "lies in no class folder")
     for folder in folders:
         found = 0
-        for file in _files_below(folder):
+        for file in walk(folder):
             name = file.relative_to(data).as_posix()
             if wrong := name_problem(name) or file_problem(file):
                 findings.add(printable(name), wrong)
@@ -105,44 +111,6 @@ def _refuse_parts(data: Path, folders: list[Path]) -> None:
         test = next((name for name in parts if name.lower().startswith("test")), None)
         example = f"{data / train}" + (f" with --test {data / test}" if test else "")
         raise DataError(f"{data} holds the parts {', '.join(parts)} and no classes; give {example}")
-
-
-def name_problem(name: str) -> str:
-    """Why a file's name cannot stand in a line or a table as it is; empty where it can."""
-    if name == printable(name):
-        return ""
-    utf8 = name == name.encode(errors="replace").decode()
-    return f"has a name {'with control characters' if utf8 else 'that is not UTF-8'}; rename it"
-
-
-def printable(name: str) -> str:
-    """The name, with question marks for bytes that are not UTF-8 and characters that break or reverse a line."""
-    return "".join("?" if _breaks(character) else character for character in name)
-
-
-def _breaks(character: str) -> bool:
-    """Control characters, lone surrogates, line and paragraph separators, and what reverses text."""
-    return unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} or character in REVERSING
-
-
-def file_problem(file: Path) -> str:
-    """Why opening it would fail, or wait for ever; empty where it is a file, or a link to one."""
-    if file.is_file():
-        return ""
-    return "is no file" if file.exists() else "does not exist"  # a link that leads nowhere
-
-
-def _files_below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
-    here = folder.resolve()
-    if here in above:  # a link to a folder that it lies in
-        return
-    for entry in sorted(folder.iterdir()):
-        if entry.name.startswith(".") or entry.name.lower() in CLUTTER:
-            continue
-        if entry.is_dir():
-            yield from _files_below(entry, (*above, here))
-        else:
-            yield entry
 
 
 def _metadata_rows(data: Path, findings: Findings) -> Iterator[_Row]:
@@ -174,7 +142,7 @@ def _images_without_row(data: Path, masks: set[str], seen: set[str]) -> Iterator
     """Images that are no masks: neither listed as one, nor in a folder that holds masks only."""
     mask_folders = {str(PurePosixPath(mask).parent) for mask in masks if mask}
     mask_folders -= {str(PurePosixPath(file).parent) for file in seen}
-    for file in _files_below(data):
+    for file in walk(data):
         path = file.relative_to(data)
         is_mask = path.parent.as_posix() in mask_folders or path.as_posix() in masks
         if file.suffix.lower() in SUFFIXES and not is_mask:
@@ -225,7 +193,8 @@ def _parse(entry: dict[str, str], number: int, data: Path, findings: Findings) -
     label = label or (parts[0] if len(parts) > 1 else "")
     if not label:
         raise DataError(f"{data / METADATA}, line {number}: {name} has no label and lies in no class folder")
-    return _Row(name, label, patient, mask)
+    others = tuple((key, (entry[key] or "").strip()) for key in entry if key and key not in READ)
+    return _Row(name, label, patient, mask, others)
 
 
 def _leaves(name: str) -> bool:

@@ -7,7 +7,6 @@ where only one source could be found, it says so.
 from __future__ import annotations
 
 import difflib
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from braingan.data.files import sha256_of
-from braingan.data.folders import CLUTTER
+from braingan.data.walking import names_below
 from braingan.errors import DataError
 
 PATIENTS = "patients"  # the fact that is no pattern of files
@@ -92,18 +91,8 @@ def check_folder(name: str, folder: Path) -> list[str]:
     known, folder = find_set(name), Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; give the folder into which {name} was unpacked")
-    files = _without_copies(_files_below(folder), known)
+    files = _without_copies(names_below(folder), known)
     return [*_count_differences(known, files), *_content_differences(known, folder, files)]
-
-
-def _files_below(folder: Path) -> list[str]:
-    """Relative names of all files that are not hidden, with forward slashes, sorted."""
-    found = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        visible = (name for name in names if not name.startswith(".") and name.lower() not in CLUTTER)
-        found += [Path(place, name).relative_to(folder).as_posix() for name in visible]
-    return sorted(found)
 
 
 def _without_copies(files: list[str], known: KnownSet) -> list[str]:

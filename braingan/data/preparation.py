@@ -20,7 +20,7 @@ from braingan.data.files import fingerprint, replacing, sha256_of
 from braingan.data.findings import BadFile, Findings
 from braingan.data.preprocessing import Preprocessing
 from braingan.data.reading import read_data
-from braingan.data.records import ImageRecord, ImageSet, ImageSpec, pixels_of
+from braingan.data.records import UNLABELLED, ImageRecord, ImageSet, ImageSpec, pixels_of
 from braingan.data.views import VIEW, view_of
 from braingan.errors import DataError
 from braingan.progress import Progress
@@ -90,6 +90,7 @@ def prepare_folder(data: Path, preprocessing: Preprocessing, cache: Path, *, ski
     """
     findings = Findings(skip_bad)
     source = read_data(Path(data), findings)
+    _refuse_unlabelled(data, source)
     hashes = content_hashes(source)
     contents = [[record.file, record.group, sha] for record, sha in zip(source.records, hashes, strict=True)]
     stored = cache / f"{fingerprint([PREPARED_AS, preprocessing.to_json(), contents])[:32]}.safetensors"
@@ -112,6 +113,16 @@ def prepare_folder(data: Path, preprocessing: Preprocessing, cache: Path, *, ski
     if not source.has_patients:
         log.warning("%s: no patient ids, so each file counts as a patient of its own", data)
     return prepared
+
+
+def _refuse_unlabelled(data: Path, source: ImageSet) -> None:
+    """Images of which nobody knows what they show are no class beside others."""
+    if UNLABELLED in source.classes and len(source.classes) > 1:
+        count = source.targets.count(source.classes.index(UNLABELLED))
+        raise DataError(
+            f"{data}: {count} of {len(source)} images have no label; put each file into a folder of its class, or lay "
+            "its mask beside it"
+        )
 
 
 def content_hashes(source: ImageSet) -> list[str]:

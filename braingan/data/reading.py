@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from braingan.data.findings import Findings
 from braingan.data.records import ImageSet
+from braingan.data.walking import names_below, printable
 from braingan.entry_points import PluginInfo, Plugins
 from braingan.errors import DataError
 
@@ -64,10 +65,10 @@ def read_data(
         SettingsError: an option that the reader has not.
     """
     data = Path(data)
-    if not data.is_dir():
-        raise DataError(f"{data} is not a folder; give a folder that holds a subfolder of images for each class")
     name = recognise(data) if format == AUTO else format
-    return READERS.create(name, options or {}).read(data, findings)
+    reader = READERS.create(name, options or {})
+    _check_folder(data)
+    return reader.read(data, findings)
 
 
 def recognise(data: Path) -> str:
@@ -76,25 +77,24 @@ def recognise(data: Path) -> str:
     Raises:
         DataError: two readers claim it.
     """
-    files = sorted(_files_below(data))
-    claimed = [name for name in READERS.names() if _recognises(name, files)]
+    _check_folder(data)
+    files = _names_below(data)
+    claimed = [name for name, reader in READERS.create_all().items() if reader.recognises(files)]
     if len(claimed) > 1:
         raise DataError(f"{data} looks like {' and like '.join(claimed)}; say which with --format")
     return claimed[0] if claimed else FALLBACK
 
 
-def _recognises(name: str, files: Sequence[str]) -> bool:
-    if READERS.info(name).error:
-        return False
-    return READERS.create(name, {}).recognises(files)
+def _check_folder(data: Path) -> None:
+    if not os.path.isdir(data):  # and not Path.is_dir, which raises where a name is too long
+        raise DataError(f"{data} is not a folder; give a folder that holds a subfolder of images for each class")
 
 
-def _files_below(data: Path) -> list[str]:
-    found = []
-    for folder, folders, files in os.walk(data):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(folder, name).relative_to(data).as_posix() for name in files if not name.startswith(".")]
-    return found
+def _names_below(data: Path) -> list[str]:
+    try:
+        return names_below(data)
+    except OSError as error:
+        raise DataError(f"{data} cannot be read: {printable(str(error))}") from error
 
 
 def read_images(

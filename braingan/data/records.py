@@ -65,7 +65,11 @@ class PixelSource(Protocol):
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The files that it is read from."""
+        """The files that its pixels are read from."""
+
+    @property
+    def mask_paths(self) -> tuple[Path, ...]:
+        """The files that its mask is read from; none where no mask is known."""
 
     @property
     def key(self) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from braingan.data.findings import Findings
-from braingan.data.folders import name_problem, printable
+from braingan.data.walking import file_problem, name_problem, names_below, printable
 from braingan.errors import DataError
 
 AXES = ("sagittal", "coronal", "axial")  # in the order of a volume's axes: to the right, the front, the top
@@ -35,24 +34,15 @@ def files_below(data: Path, findings: Findings, endings: tuple[str, ...] = ()) -
         findings: receives what cannot be opened or named.
         endings: only files whose names end so, in lower case; none: all files.
     """
-    names = []
-    for folder, folders, files in os.walk(data):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        names += [Path(folder, name).relative_to(data).as_posix() for name in files if not name.startswith(".")]
     good = []
-    for name in sorted(name for name in names if not endings or name.lower().endswith(endings)):
-        if wrong := name_problem(name) or _file_problem(data / name):
+    for name in names_below(data):
+        if endings and not name.lower().endswith(endings):
+            continue
+        if wrong := name_problem(name) or file_problem(data / name):
             findings.add(printable(name), wrong)
         else:
             good.append(name)
     return good
-
-
-def _file_problem(file: Path) -> str:
-    """What is neither file nor link to one: opening it would fail, or wait for ever."""
-    if file.is_file():
-        return ""
-    return "is a link that leads nowhere" if file.is_symlink() and not file.exists() else "is no file"
 
 
 def need_package(package: str, extra: str, data: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 import json
 import logging
 import os
@@ -180,10 +181,10 @@ def _check_sequences(pixels: np.ndarray, path: Path) -> None:
 def _asked(images: ImageSet, format: str, options: Mapping[str, Any]) -> dict[str, Any]:
     reader: Any = READERS.create(format, options)
     settings = {field.name: getattr(reader, field.name) for field in dataclasses.fields(reader)}
-    masks = [_mask_file(record) for record in images.records]
-    hashes = {path: _hash(path) for path in set(masks)}  # a volume's mask is that of many slices
+    masks = [_mask_files(record) for record in images.records]
+    hashes = {path: _hash(path) for path in set(itertools.chain(*masks))}  # a volume's mask is that of many slices
     contents = [
-        [record.file, images.classes[record.label], record.group, record.columns, sha, hashes[mask]]
+        [record.file, images.classes[record.label], record.group, record.columns, sha, [hashes[path] for path in mask]]
         for record, sha, mask in zip(images.records, content_hashes(images), masks, strict=True)
     ]
     return {
@@ -194,15 +195,16 @@ def _asked(images: ImageSet, format: str, options: Mapping[str, Any]) -> dict[st
     }
 
 
-def _mask_file(record: ImageRecord) -> Path | None:
+def _mask_files(record: ImageRecord) -> tuple[Path, ...]:
     """What `content_hashes` leaves out: the mask is no part of the pixels."""
-    found: Path | None = record.mask or getattr(record.source, "mask_file", None)
-    return found
+    if record.source is not None:
+        return record.source.mask_paths
+    return (record.mask,) if record.mask else ()
 
 
-def _hash(path: Path | None) -> str:
+def _hash(path: Path) -> str:
     try:
-        return sha256_of(path) if path else ""
+        return sha256_of(path)
     except OSError:
         return ""  # reading it says why
 

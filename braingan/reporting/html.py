@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -37,12 +37,26 @@ def write_report(result: BenchmarkResult, path: Path, *, pictures: Mapping[str, 
         beside.write_text(page, encoding="utf-8")
 
 
-def _page(result: BenchmarkResult, pictures: Mapping[str, Path] | None) -> str:
+def render(template: str, filters: Mapping[str, Callable[..., str]], **values: Any) -> str:
+    """A page of this folder as text, in the style that all pages share.
+
+    Args:
+        template: its file name.
+        filters: that it uses.
+        values: that it shows.
+    """
+    here = files("braingan.reporting")
     # autoescape: names of classes, files and folders are somebody else's words
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"score": facts.score_text, "duration": _duration, "setting": _setting}
-    template = environment.from_string(files("braingan.reporting").joinpath("report.html").read_text(encoding="utf-8"))
-    return template.render(
+    environment.filters |= filters
+    style = here.joinpath("style.css").read_text(encoding="utf-8").rstrip()
+    return environment.from_string(here.joinpath(template).read_text(encoding="utf-8")).render(style=style, **values)
+
+
+def _page(result: BenchmarkResult, pictures: Mapping[str, Path] | None) -> str:
+    return render(
+        "report.html",
+        {"score": facts.score_text, "duration": _duration, "setting": _setting},
         result=result,
         facts=facts,
         difference=facts.difference(result),

@@ -109,6 +109,10 @@ class Slice:
         return (self.path,)
 
     @property
+    def mask_paths(self) -> tuple[Path, ...]:
+        return ()
+
+    @property
     def key(self) -> str:
         return str(self.number)
 

@@ -37,6 +37,11 @@ class MatSlice:
         return (self.path,)
 
     @property
+    def mask_paths(self) -> tuple[Path, ...]:
+        """The same file."""
+        return (self.path,)
+
+    @property
     def key(self) -> str:
         """The struct's name: a file holds one image."""
         return STRUCT

@@ -106,6 +106,11 @@ class DicomImage:
         return (self.path,)
 
     @property
+    def mask_paths(self) -> tuple[Path, ...]:
+        """None."""
+        return ()
+
+    @property
     def key(self) -> str:
         """The frame, and what is made of its values."""
         return f"frame {self.frame or 0}, window {self.window}"

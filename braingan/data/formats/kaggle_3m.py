@@ -40,6 +40,11 @@ class TiffSlice:
         return (self.image,)
 
     @property
+    def mask_paths(self) -> tuple[Path, ...]:
+        """The mask."""
+        return (self.mask_file,)
+
+    @property
     def key(self) -> str:
         """The sequence."""
         return self.sequence

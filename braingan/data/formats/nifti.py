@@ -44,7 +44,7 @@ log = logging.getLogger("braingan")
 
 ENDINGS = (".nii", ".nii.gz")
 PAIR = (".hdr", ".img")  # header and voxels apart
-MOST_VOXELS = 2**31
+MOST_VOXELS = 2**29  # 2 GiB as float32; a head at 0.5 mm has a tenth of that
 DEFLATED = 1032  # how many bytes one byte of a gzip file can hold at most
 SAME_PLACE = 0.25  # how far apart the corners of two equal grids may lie, in voxels
 COUNTED_ON = 256 * 256  # pixels of the slices on which a lesion's size is counted
@@ -72,6 +72,11 @@ class NiftiSlice:
     def paths(self) -> tuple[Path, ...]:
         """The volumes, with the .img of a .hdr; a mask is no part of the pixels."""
         return tuple(path for volume in self.volumes for path in _files_of(volume))
+
+    @property
+    def mask_paths(self) -> tuple[Path, ...]:
+        """The volume of the mask, with its .img."""
+        return _files_of(self.mask_file) if self.mask_file else ()
 
     @property
     def key(self) -> str:
