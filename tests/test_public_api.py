@@ -12,6 +12,9 @@ import typer.main
 import braingan
 from braingan import api, cli
 
+VERBS = ["inspect", "prepare", "datasets", "phantom", "train", "sample", "augment", "benchmark"]
+OWN = {"as_json", "strict", "help"}  # of commands only: how a result is shown, and what the shell learns of it
+
 
 def test_importing_braingan_and_asking_for_help_imports_no_torch() -> None:
     code = (
@@ -30,10 +33,12 @@ def test_every_public_name_can_be_imported_and_none_is_missing_from_all() -> Non
 
 def test_verbs_stay_functions_when_the_rooms_behind_them_are_imported() -> None:
     import braingan.experiment.run
+    import braingan.inspection.inspecting
     import braingan.reporting.write
 
     assert braingan.benchmark is api.benchmark
-    assert all(callable(getattr(braingan, verb)) for verb in ("train", "sample", "augment", "benchmark", "phantom"))
+    assert braingan.inspect is api.inspect
+    assert all(callable(getattr(braingan, verb)) for verb in VERBS)
 
 
 def test_an_unknown_public_name_is_an_attribute_error() -> None:
@@ -41,10 +46,10 @@ def test_an_unknown_public_name_is_an_attribute_error() -> None:
         braingan.pix2pix  # noqa: B018
 
 
-@pytest.mark.parametrize("verb", ["train", "sample", "augment", "benchmark", "phantom"])
+@pytest.mark.parametrize("verb", VERBS)
 def test_commands_and_functions_have_the_same_names_and_defaults(verb: str) -> None:
     command = typer.main.get_command(cli.app).commands[verb]  # type: ignore[attr-defined]
-    shown = {option.name: option for option in command.params if option.name not in {"as_json", "help"}}
+    shown = {option.name: option for option in command.params if option.name not in OWN}
     function = inspect.signature(getattr(braingan, verb)).parameters
     assert list(shown) == list(function)
     for name, parameter in function.items():
@@ -52,11 +57,12 @@ def test_commands_and_functions_have_the_same_names_and_defaults(verb: str) -> N
         assert shown[name].required == required
         if not required:
             assert shown[name].default == parameter.default, name
-            flag = "class" if name == "class_name" else name.replace("_", "-")
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            flag = cli.FLAGS.get(name, name).replace("_", "-")
             assert f"--{flag}" in shown[name].opts
 
 
-@pytest.mark.parametrize("verb", ["train", "sample", "augment", "benchmark", "phantom"])
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_argument_is_explained(verb: str) -> None:
     function = getattr(braingan, verb)
     assert set(cli._argument_help(function)) == set(inspect.signature(function).parameters)

@@ -20,11 +20,12 @@ CHUNK = 512  # pairs at a time
 # Chosen on planted faults against the nearest images of other patients: `benchmarks/planted_twins.py` measures them.
 TANGENT = 0.93  # of the first look
 HALFWAY = 0.90  # correlation of detail after alignment at 32 pixels
-FINE = 0.97  # correlation of detail finer than 2 pixels of the view
+FINE = 0.965  # correlation of detail finer than 2 pixels of the view
 COARSE = 0.97  # of detail finer than 4 pixels
 OVERALL = 0.93  # of the views as they are
 OVERLAP = 0.55  # share of the view that both show
-SMALL_STEPS, FULL_STEPS = ((2.0, 4), (1.0, 3)), ((1.0, 4),)  # blur in pixels, steps
+SMALL_STEPS, FULL_STEPS = ((2.0, 4), (1.0, 3)), ((1.5, 3), (0.8, 5))  # blur in pixels, steps
+SHOWN = 0.03  # of full brightness: what is darker is air, or lies outside of a cropped picture
 LARGEST_STEP = 0.15  # of half a view's side, or of its scale
 
 
@@ -146,10 +147,11 @@ def _judged(ours: Tensor, others: Tensor, fit: Tensor) -> tuple[np.ndarray, np.n
 
 
 def _detail_correlation(ours: Tensor, others: Tensor, fit: Tensor, size: float) -> Tensor:
-    """Correlation of what is finer than `size` pixels, where both views show something."""
+    """Correlation of what is finer than `size` pixels, where both views show something: a crop takes nothing away."""
     detail = _blurred(ours - _blurred(ours, size), 0.7)
-    warped, inside = _warped(_blurred(others - _blurred(others, size), 0.7), fit)
-    return _correlation(detail, warped, inside)
+    warped, inside = _warped(others, fit)
+    other_detail, _ = _warped(_blurred(others - _blurred(others, size), 0.7), fit)
+    return _correlation(detail, other_detail, inside * (ours > SHOWN) * (warped > SHOWN))
 
 
 def _movements(views: Tensor) -> Tensor:

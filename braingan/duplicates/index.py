@@ -9,7 +9,7 @@ import numpy as np
 
 EXACT = 6000  # up to so many images each is compared with each: quicker than anything clever
 PROBES = 16  # cells that are searched for each query
-BLOCK = 2048  # queries at a time, so that memory stays small
+BLOCK = 4096  # queries at a time, so that memory stays small
 
 
 @dataclass(frozen=True)
@@ -45,27 +45,29 @@ class Index:
             if len(self.pivots):
                 yield self._in_cells(queries, part, k, least)
             else:
-                yield _best(queries[part] @ self.base.T, np.arange(len(self.base)), part.start, k, least)
+                rows, columns = _best(queries[part] @ self.base.T, k, least)
+                yield rows + part.start, columns
 
     def _in_cells(self, queries: np.ndarray, part: slice, k: int, least: float) -> tuple[np.ndarray, np.ndarray]:
-        close = queries[part] @ self.pivots.T
-        probed = np.argpartition(-close, PROBES, axis=1)[:, :PROBES]
+        asked = queries[part]
+        probed = np.argpartition(-(asked @ self.pivots.T), PROBES, axis=1)[:, :PROBES]
         order, starts = self._members()
-        found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        asked = np.argsort(probed.ravel(), kind="stable")
-        bounds = np.searchsorted(probed.ravel()[asked], np.arange(len(self.pivots) + 1))
+        best = np.full((len(asked), PROBES, k), -2.0, np.float32)  # a place for the k best of each cell
+        names = np.zeros((len(asked), PROBES, k), np.int64)
+        by_cell = np.argsort(probed.ravel(), kind="stable")
+        bounds = np.searchsorted(probed.ravel()[by_cell], np.arange(len(self.pivots) + 1))
         for number in range(len(self.pivots)):  # one product for all queries of a cell
             members = order[starts[number] : starts[number + 1]]
-            rows = asked[bounds[number] : bounds[number + 1]] // PROBES
+            rows, slots = np.divmod(by_cell[bounds[number] : bounds[number + 1]], PROBES)
             if len(rows) and len(members):
-                products = queries[part][rows] @ self.base[members].T
-                at, which = np.nonzero(products >= least)
-                found.append((rows[at], members[which], products[at, which]))
-        if not found:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        query, neighbour, product = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        kept = _first_of_each(query, product, k)
-        return query[kept] + part.start, neighbour[kept]
+                products = asked[rows] @ self.base[members].T
+                few = min(k, len(members))
+                columns = np.argpartition(-products, few - 1, axis=1)[:, :few]
+                best[rows, slots, :few] = np.take_along_axis(products, columns, axis=1)
+                names[rows, slots, :few] = members[columns]
+        found = best.reshape(len(asked), -1)
+        rows, columns = _best(found, k, least)
+        return rows + part.start, names.reshape(len(asked), -1)[rows, columns]
 
     def _members(self) -> tuple[np.ndarray, np.ndarray]:
         order = np.argsort(self.cell, kind="stable")
@@ -77,21 +79,12 @@ def _blocks(count: int) -> Iterator[slice]:
         yield slice(first, min(first + BLOCK, count))
 
 
-def _best(products: np.ndarray, names: np.ndarray, first: int, k: int, least: float) -> tuple[np.ndarray, np.ndarray]:
-    """The k largest of each row that reach `least`, as (row + first, name of the column)."""
+def _best(products: np.ndarray, k: int, least: float) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column of the k largest of each row that reach `least`."""
     k = min(k, products.shape[1])
     if not k:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    columns = np.argpartition(-products, k - 1, axis=1)[:, :k]
+    columns = np.argpartition(-products, k - 1, axis=1)[:, :k].ravel()
     rows = np.repeat(np.arange(len(products)), k)
-    columns = columns.ravel()
     kept = products[rows, columns] >= least
-    return rows[kept] + first, names[columns[kept]]
-
-
-def _first_of_each(query: np.ndarray, product: np.ndarray, k: int) -> np.ndarray:
-    """Which entries are among the k largest of their query."""
-    order = np.lexsort((-product, query))
-    starts = np.searchsorted(query[order], query[order])  # where the entries of the same query begin
-    kept: np.ndarray = order[np.arange(len(order)) - starts < k]
-    return kept
+    return rows[kept], columns[kept]
