@@ -67,8 +67,8 @@ def _across(facts: Facts) -> Iterator[str]:
         return
     if crossing.patients:
         yield (
-            f"{len(crossing.patients)} patients are in training and in test: split by patient "
-            "(`braingan benchmark` does) and take them out of one part."
+            f"{_many(len(crossing.patients))} in training and in test at once: take them out of one part, and split "
+            "by patient, as `braingan benchmark` does."
         )
     if crossing.images:
         gain = crossing.lookup.accuracy_without
@@ -143,7 +143,9 @@ def _patients(facts: Facts) -> Iterator[str]:
 
 def _few(facts: Facts) -> Iterator[str]:
     train = facts.train
-    counts = train.counts()
+    counts = {name: count for name, count in train.counts().items() if name != UNLABELLED}
+    if not counts:
+        return
     largest, smallest = max(counts, key=lambda name: counts[name]), min(counts, key=lambda name: counts[name])
     if counts[smallest] * IMBALANCED < counts[largest]:
         yield (
@@ -152,23 +154,31 @@ def _few(facts: Facts) -> Iterator[str]:
         )
     if not train.source.has_patients:
         return
-    for label, name in enumerate(train.source.classes):
+    for name in counts:
+        label = train.source.classes.index(name)
         patients = {group for group, own in zip(train.groups, train.labels, strict=True) if own == label}
         if len(patients) < FEW_PATIENTS:
-            yield f"Class {name!r} comes from {len(patients)} patients: more patients will help more than more images."
+            yield f"Class {name!r} comes from {_many(len(patients))}: more patients will help more than more images."
 
 
 def _power(facts: Facts) -> Iterator[str]:
-    if facts.smallest_difference is not None:
-        unit = "patients" if all(part.source.has_patients for part in facts.parts) else "groups of images"
-        yield (
-            f"A test set of about {facts.test_groups} {unit} can be expected to show differences in macro-F1 of "
-            f"{facts.smallest_difference:.2f} or more; smaller ones will look like chance."
-        )
+    if facts.smallest_difference is None:
+        return
+    known = all(part.source.has_patients for part in facts.parts)
+    size = _many(facts.test_groups, "patient" if known else "group of images")
+    yield (
+        f"A test set of about {size} can be expected to show differences in macro-F1 of "
+        f"{facts.smallest_difference:.2f} or more; smaller ones will look like chance."
+    )
+
+
+def _many(count: int, noun: str = "patient") -> str:
+    first, *rest = noun.split(" ", 1)
+    return " ".join([str(count), first if count == 1 else f"{first}s", *rest])
 
 
 def _first(facts: Facts) -> Iterator[str]:
-    if len(facts.train.source.classes) > 1:
+    if len(set(facts.train.source.classes) - {UNLABELLED}) > 1:
         yield (
             "Before a generator, try what is cheaper: class-balanced sampling, flips, rotations, brightness and "
             "contrast, weights of a pretrained network. `braingan benchmark` measures what a generator adds."
