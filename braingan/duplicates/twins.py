@@ -15,7 +15,7 @@ from braingan.progress import Progress
 
 Kind = Literal["identical", "re-encoded", "altered"]
 
-NEIGHBOURS = 16  # candidates of each image in each orientation, beside the rest of its patient
+NEIGHBOURS = 32  # candidates of each image in each orientation, beside the rest of its patient
 LEAST = 0.80  # correlation of descriptors of a candidate
 IN_PLACE = 0.04  # a fit that moves less than this leaves the picture where it was
 
