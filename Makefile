@@ -17,6 +17,7 @@ $(INSTALLED): pyproject.toml
 demo: setup
 	rm -rf $(DEMO)
 	$(BIN)/braingan phantom $(DEMO)/data --patients 20
+	$(BIN)/braingan inspect $(DEMO)/data --out $(DEMO)/inspection
 	$(BIN)/braingan augment $(DEMO)/data $(DEMO)/augmented --ratio 0.5 $(QUICK)
 	$(BIN)/braingan benchmark $(DEMO)/data $(DEMO)/answer --ratio 1 $(QUICK) --classifier-steps 150 --seeds 2
 
