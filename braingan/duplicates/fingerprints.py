@@ -18,7 +18,7 @@ from braingan.duplicates.descriptor import describe, orientations
 BITS = 512
 BANDS = 16  # more detail than candidates are found by, because there are no pixels to confirm on
 STEP = 0.6  # of the quantiser, in units of the descriptor's length: how far apart images may be to be told apart
-MOST_DIFFERENT = 174  # bits of 512: rates of false and missed matches are in `benchmarks/results/fingerprints.md`
+MOST_DIFFERENT = 174  # bits of 512: rates of false and missed matches are in `benchmarks/planted_twins.py`
 BLOCK = 2048
 
 
