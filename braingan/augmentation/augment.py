@@ -57,10 +57,11 @@ def augment_folder(
     prepared = prepare_folder(data, preprocessing, out / CACHE, skip_bad=skip_bad)
     split = load_split(split_file, prepared) if split_file else everything(prepared)
     parts = locate(split, prepared)
-    train, held_out = prepared.select(parts.train), [prepared.select([*parts.val, *parts.test])]
+    train = prepared.select(parts.train)
+    held_out = [(prepared.select([*parts.val, *parts.test]), split)]
     if test:
-        held_out.append(prepare_test(test, prepared, preprocessing, out / CACHE, skip_bad=skip_bad))
-        split = with_test(split, prepared, held_out[-1])
+        images = prepare_test(test, prepared, preprocessing, out / CACHE, skip_bad=skip_bad)
+        held_out.append((images, with_test(split, prepared, images)))
     counts = wanted_counts(train, ratio=ratio, balance=balance, classes=classes)
     check_can_write(train.spec.channels)
     if stored:
@@ -68,7 +69,7 @@ def augment_folder(
     else:
         settings = settings.resolved()
         check_settings(settings, prepared.spec)
-    leakage = _check_held_out(stored, split, train, held_out, allow_leakage=allow_leakage)
+    leakage = _check_held_out(stored, train, held_out, allow_leakage=allow_leakage)
     asked = (stored.settings if stored else settings).to_json() | {
         "ratio": ratio,
         "balance": balance,
@@ -85,15 +86,16 @@ def augment_folder(
 
 def _check_held_out(
     stored: StoredGenerator | None,
-    split: Split,
     train: PreparedSet,
-    held_out: Sequence[PreparedSet],
+    held_out: Sequence[tuple[PreparedSet, Split]],
     *,
     allow_leakage: bool,
 ) -> list[str]:
     """What has to stand in red beside the images; see `check_generator`."""
     leakage: list[str] = []
-    for images in filter(len, held_out):
+    for images, split in held_out:
+        if not len(images):
+            continue
         leakage += check_real(images, allow_leakage=allow_leakage)
         if stored:
             leakage += check_generator(stored, split, train, images, allow_leakage=allow_leakage)
