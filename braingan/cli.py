@@ -23,6 +23,9 @@ import typer
 from braingan import api
 from braingan.errors import BrainganError, SettingsError
 
+# What goes wrong with a user's disk or names, and is no defect of braingan.
+THE_USERS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP}
+
 app = typer.Typer(
     name="braingan",
     help="Will synthetic images help MY classifier? Research software, not a medical device.",
@@ -49,7 +52,7 @@ def main() -> None:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(2) from None
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}:
+        if error.errno not in THE_USERS:
             raise
         sys.stderr.write(f"error: {error.filename or 'a file'}: {error.strerror}\n")
         raise SystemExit(2) from None

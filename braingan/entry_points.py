@@ -79,7 +79,7 @@ class Plugins(Generic[T]):
         """One of each that can be loaded, with its default options; broken ones are left out."""
         points, made = self._points(), {}
         for name in sorted({*points, *self.registered}):
-            with contextlib.suppress(BrainganError):
+            with contextlib.suppress(Exception):  # a plugin may fail in any way, and must harm nobody else
                 made[name] = self._load(name, points)()
         return made
 

@@ -92,11 +92,11 @@ def _check_held_out(
     allow_leakage: bool,
 ) -> list[str]:
     """What has to stand in red beside the images; see `check_generator`."""
-    leakage: list[str] = []
+    leakage = check_real(train, "training", allow_leakage=allow_leakage)
     for images, split in held_out:
         if not len(images):
             continue
-        leakage += check_real(images, allow_leakage=allow_leakage)
+        leakage += check_real(images, "held-out", allow_leakage=allow_leakage)
         if stored:
             leakage += check_generator(stored, split, train, images, allow_leakage=allow_leakage)
         else:

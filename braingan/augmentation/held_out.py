@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, Subset
 
 from braingan.augmentation.leaks import refuse_leak
 from braingan.augmentation.synthetic import SyntheticSet
-from braingan.augmentation.transforms import with_transform
+from braingan.augmentation.transforms import without_transform
 from braingan.data.views import VIEW, view_of
 from braingan.duplicates.seen import find_leak, some_names
 from braingan.duplicates.twins import Looks
@@ -72,15 +72,16 @@ def _looks(views: list[np.ndarray]) -> Looks:
 
 def _images(dataset: Dataset[Any]) -> Iterator[Any]:
     """The images of a dataset, without its transform where that can be taken off."""
-    plain, _ = with_transform(dataset, None)
+    plain = without_transform(dataset)
     for number in range(len(cast(Sized, plain))):
         yield plain[number][0]
 
 
 def _pixels(image: Any) -> np.ndarray:
-    """(height, width, channels) float32, from a PIL image, an array or a tensor (C, H, W)."""
+    """(height, width, channels) float32, from a PIL image or a tensor (C, H, W)."""
     if isinstance(image, Image.Image):
-        image = image if image.mode in {"L", "F", "I", "RGB"} else image.convert("RGB")
+        as_it_is = image.mode in {"L", "F", "I", "RGB"} or image.mode.startswith("I;16")  # converting would clip these
+        image = image if as_it_is else image.convert("RGB")
         pixels = np.asarray(image, np.float32)
         return pixels[:, :, None] if pixels.ndim == 2 else pixels
     if isinstance(image, Tensor) and image.ndim in {2, 3}:

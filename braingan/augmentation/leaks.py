@@ -63,7 +63,7 @@ def check_generator(
         f"leak: the generator in {stored.folder} was trained on {len(seen)} held-out images or on others of their "
         f"patients ({some_names(seen)})"
     )
-    return refuse_leak(
+    return _said(
         what, "train one on the training part alone, or use its own split with "
         f"--split {stored.folder / 'split.json'}", allow_leakage=allow_leakage,
     )  # fmt: skip
@@ -83,21 +83,26 @@ def _warn(shared: list[str]) -> None:
         )  # fmt: skip
 
 
-def check_real(held_out: PreparedSet, *, allow_leakage: bool) -> list[str]:
-    """Refuse held-out images that say of themselves that they are synthetic.
+def check_real(images: PreparedSet, part: str, *, allow_leakage: bool) -> list[str]:
+    """Refuse images of a part that say of themselves that they are synthetic.
 
     Returns and raises as `check_generator`.
     """
-    synthetic = synthetic_files(held_out.source.records)
+    synthetic = synthetic_files(images.source.records)
     if not synthetic:
         return []
-    what = f"leak: {len(synthetic)} held-out images are synthetic ({some_names(synthetic)})"
-    return refuse_leak(what, "scores need real images: take them out", allow_leakage=allow_leakage)
+    what = f"leak: {len(synthetic)} {part} images are synthetic ({some_names(synthetic)})"
+    return _said(what, "scores need real images: take them out", allow_leakage=allow_leakage)
+
+
+def _said(what: str, remedy: str, *, allow_leakage: bool) -> list[str]:
+    said = refuse_leak(what, remedy, allow_leakage=allow_leakage)
+    log.warning("%s", what)
+    return said
 
 
 def refuse_leak(what: str, remedy: str, *, allow_leakage: bool) -> list[str]:
     """Raise a `LeakageError`, or give what is to be said of it."""
     if not allow_leakage:
         raise LeakageError(f"{what}; {remedy}; {ALLOWED}")
-    log.warning("%s", what)
     return [what]

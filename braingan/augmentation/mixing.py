@@ -14,7 +14,7 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from braingan.augmentation.held_out import check_held_out
 from braingan.augmentation.synthetic import SyntheticSet
-from braingan.augmentation.transforms import Transform, with_transform
+from braingan.augmentation.transforms import Transform, as_it_is, with_transform
 from braingan.errors import DataError
 
 CONVERTIBLE = ("L", "RGB", "RGBA")
@@ -72,6 +72,9 @@ class AugmentedDataset(Dataset[tuple[Any, Any]]):
         self._target_transform = target_transform if target_transform is not None else own_target
         self._length = len(cast(Sized, real))
         self._labels = self._match_classes()
+        self.leakage = synthetic.leakage
+        for line in self.leakage:
+            warnings.warn(f"the synthetic images were made with --allow-leakage: {line}", stacklevel=2)
         if held_out is not None:
             check_held_out(synthetic, held_out, real, allow_leakage=allow_leakage)
         looked_at = self._look_at_real()
@@ -165,7 +168,7 @@ class AugmentedDataset(Dataset[tuple[Any, Any]]):
         if not self._length:
             raise DataError("the real dataset is empty; it needs at least one image")
         # Not None: a dataset of somebody's own may call its transform without asking.
-        raw = with_transform(self.real, _as_it_is)[0] if self._own else self.real
+        raw = with_transform(self.real, as_it_is)[0] if self._own else self.real
         step = max(1, self._length // LOOKED_AT)
         return [raw[index][0] for index in range(0, self._length, step)][:LOOKED_AT]
 
@@ -210,10 +213,6 @@ def _base_of(dataset: Any) -> Any:
     while isinstance(dataset, Subset):
         dataset = dataset.dataset
     return dataset
-
-
-def _as_it_is(image: Any) -> Any:
-    return image
 
 
 def _targets_of(dataset: Any) -> list[Any]:

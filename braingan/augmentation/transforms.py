@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from torch.utils.data import Subset
+from torch.utils.data import ConcatDataset, Subset
 from torchvision.datasets.vision import StandardTransform
 
 Transform = Callable[[Any], Any] | None
@@ -22,3 +22,17 @@ def with_transform(dataset: Any, transform: Transform) -> tuple[Any, Any]:
     if getattr(twin, "transforms", None) is not None:  # torchvision's joint form of the same
         twin.transforms = StandardTransform(transform, getattr(twin, "target_transform", None))
     return twin, twin
+
+
+def without_transform(dataset: Any) -> Any:
+    """A shallow copy whose items are as they are, as far as datasets and torch's wrappers of them tell."""
+    if isinstance(dataset, ConcatDataset):
+        return ConcatDataset([without_transform(part) for part in dataset.datasets])
+    if isinstance(dataset, Subset):
+        return Subset(without_transform(dataset.dataset), dataset.indices)
+    return with_transform(dataset, as_it_is)[0] if hasattr(dataset, "transform") else dataset
+
+
+def as_it_is(image: Any) -> Any:
+    """For datasets that call their transform without asking whether there is one."""
+    return image

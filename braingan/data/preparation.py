@@ -27,7 +27,7 @@ from braingan.progress import Progress
 
 log = logging.getLogger("braingan")
 
-PREPARED_AS = 2  # part of the cache's key: to be raised when the same settings shall give other pixels
+PREPARED_AS = 3  # part of the cache's key: to be raised when the same settings shall give other pixels
 
 
 @dataclass(frozen=True)

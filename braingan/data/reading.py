@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from braingan.data.records import ImageSet
 from braingan.data.walking import names_below, printable
 from braingan.entry_points import PluginInfo, Plugins
 from braingan.errors import DataError
+
+log = logging.getLogger("braingan")
 
 AUTO, FALLBACK = "auto", "folders"
 
@@ -79,10 +82,18 @@ def recognise(data: Path) -> str:
     """
     _check_folder(data)
     files = _names_below(data)
-    claimed = [name for name, reader in READERS.create_all().items() if reader.recognises(files)]
+    claimed = [name for name, reader in READERS.create_all().items() if _recognises(name, reader, files)]
     if len(claimed) > 1:
         raise DataError(f"{data} looks like {' and like '.join(claimed)}; say which with --format")
     return claimed[0] if claimed else FALLBACK
+
+
+def _recognises(name: str, reader: Reader, files: Sequence[str]) -> bool:
+    try:
+        return reader.recognises(files)
+    except Exception as error:  # a plugin may fail in any way, and must harm nobody else
+        log.warning("format %s is left out, it fails: %s: %s", name, type(error).__name__, error)
+        return False
 
 
 def _check_folder(data: Path) -> None:

@@ -7,6 +7,7 @@ from PIL import Image
 
 VIEW = 64  # pixels a side
 REACH = 2.0  # half the side of the frame, in standard deviations of the brightness about its centre
+AIR = 0.1  # of the range of intensities: air is noise, and there may be any amount of it around a head
 WORK = 256  # longest side in pixels that is looked at
 FLAT = 1e-3  # a range of intensities, as a share of the largest value, that shows nothing
 
@@ -25,7 +26,10 @@ def view_of(pixels: np.ndarray) -> np.ndarray:
     Returns:
         (VIEW, VIEW) uint8; all zero where the image shows nothing (one colour, or too small to tell).
     """
-    grey = pixels.mean(axis=2, dtype=np.float32) if pixels.shape[2] > 1 else pixels[:, :, 0].astype(np.float32)
+    grey = pixels[:, :, 0].astype(np.float32) if pixels.shape[2] == 1 else pixels.mean(axis=2).astype(np.float32)
+    largest = float(np.abs(grey).max(initial=0))
+    if largest > 1e9:  # float images may use their whole range, and squares would overflow
+        grey = grey / np.float32(largest)
     blank = np.zeros((VIEW, VIEW), np.uint8)
     if min(grey.shape) < 8:
         return blank
@@ -33,7 +37,7 @@ def view_of(pixels: np.ndarray) -> np.ndarray:
     low, high = np.percentile(grey, (1.0, 99.5))
     if high - low <= FLAT * max(abs(low), abs(high)):
         return blank
-    weights = np.clip((grey - low) / (high - low), 0, 1)
+    weights = np.clip((grey - low) / (high - low) - AIR, 0, 1)
     framed = _cut(grey, _frame(weights))
     low, high = np.percentile(framed, (1.0, 99.0))
     if high <= low:

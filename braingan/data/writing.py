@@ -24,6 +24,7 @@ from braingan.data.decoding import SUFFIXES, open_image
 from braingan.data.files import fingerprint, replacing, sha256_of
 from braingan.data.findings import BadFile, Findings
 from braingan.data.folders import LIKE_PATIENT, METADATA
+from braingan.data.held_out import synthetic_files
 from braingan.data.pictures import write_png
 from braingan.data.preparation import content_hashes
 from braingan.data.reading import AUTO, READERS, read_data, recognise
@@ -359,7 +360,9 @@ def _write(drawn: _Drawn) -> None:
     """The mask first: where there is an image, nothing of it is missing."""
     if drawn.mask is not None and drawn.mask.any():
         write_png(drawn.target.mask, torch.from_numpy(drawn.mask.astype(np.uint8) * 255)[None], {})
-    write_png(drawn.target.picture, torch.from_numpy(drawn.pixels).movedim(-1, 0), {})
+    synthetic = bool(synthetic_files([drawn.target.record]))  # must not be lost on the way
+    text = {"Synthetic": "true"} if synthetic else {}
+    write_png(drawn.target.picture, torch.from_numpy(drawn.pixels).movedim(-1, 0), text)
 
 
 def _remove_leftovers(out: Path) -> None:

@@ -19,7 +19,8 @@ BITS = 512
 BANDS = 16  # more detail than candidates are found by, because there are no pixels to confirm on
 STEP = 0.6  # of the quantiser, in units of the descriptor's length: how far apart images may be to be told apart
 MOST_DIFFERENT = 174  # bits of 512: rates of false and missed matches are in `benchmarks/planted_twins.py`
-BLOCK = 2048
+BLOCK = 4096  # fingerprints that are computed at a time
+PRODUCTS = 2**26  # that are held at a time: 256 MiB
 
 
 def fingerprints(views: np.ndarray) -> np.ndarray:
@@ -33,13 +34,19 @@ def matches(views: np.ndarray, known: np.ndarray) -> np.ndarray:
     found = []
     for _, described in orientations(describe(views, BANDS), BANDS):
         queries = _signs(_quantised(described))
-        for first in range(0, len(queries), BLOCK):
-            close = queries[first : first + BLOCK] @ signs.T >= BITS - 2 * MOST_DIFFERENT
+        block = max(1, PRODUCTS // max(1, len(signs)))
+        for first in range(0, len(queries), block):
+            close = queries[first : first + block] @ signs.T >= BITS - 2 * MOST_DIFFERENT
             found.append(np.argwhere(close) + np.array([first, 0]))
     return np.unique(np.concatenate(found), axis=0)
 
 
 def _quantised(described: np.ndarray) -> np.ndarray:
+    blocks = [_quantised_block(described[first : first + BLOCK]) for first in range(0, len(described), BLOCK)]
+    return np.concatenate([np.zeros((0, BITS // 8), np.uint8), *blocks])
+
+
+def _quantised_block(described: np.ndarray) -> np.ndarray:
     directions, shifts = _projection(described.shape[1])
     cells = np.floor((described.astype(np.float64) @ directions) / STEP + shifts)
     packed = np.packbits(cells.astype(np.int64) % 2 == 1, axis=1)

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from braingan.data.files import replacing
-from braingan.duplicates.fingerprints import fingerprints, matches
+from braingan.duplicates.fingerprints import BITS, fingerprints, matches
 from braingan.duplicates.twins import Looks
 from braingan.errors import OutputError
 
@@ -38,17 +38,31 @@ class Seen:
 
     def among(self, looks: Looks) -> np.ndarray:
         """(N,) bool: which of some images are among these, by content or by picture."""
-        found = np.isin(np.asarray(looks.hashes, dtype=object).astype(str), [name for name in self.hashes if name])
+        found = self.contents_among(looks)
         if len(self.hashes) and len(looks):
             found[matches(looks.views, self.fingerprints)[:, 0]] = True
         return found
 
+    def contents_among(self, looks: Looks) -> np.ndarray:
+        """(N,) bool: which of some images are among these byte for byte; one that shows nothing says nothing."""
+        known = set(self.hashes) - {""}
+        return np.array([name in known for name in looks.hashes], bool) & looks.views.any(axis=(1, 2))
+
     def without(self, looks: Looks) -> Seen:
         """What is left when some images, and what shows the same picture, are taken away."""
-        known = np.isin(np.asarray(self.hashes, dtype=object).astype(str), list(looks.hashes))
-        if len(self.hashes) and len(looks):
-            known[matches(looks.views, self.fingerprints)[:, 1]] = True
-        kept = np.flatnonzero(~known)
+        left = self.without_contents(looks)
+        if not len(left.hashes) or not len(looks):
+            return left
+        known = np.zeros(len(left.hashes), bool)
+        known[matches(looks.views, left.fingerprints)[:, 1]] = True
+        return left._at(np.flatnonzero(~known))
+
+    def without_contents(self, looks: Looks) -> Seen:
+        """What is left when the very same files are taken away."""
+        taken = set(looks.hashes)
+        return self._at(np.array([number for number, name in enumerate(self.hashes) if name not in taken], np.int64))
+
+    def _at(self, kept: np.ndarray) -> Seen:
         return Seen(tuple(self.hashes[number] for number in kept), self.fingerprints[kept])
 
     def save(self, folder: Path) -> None:
@@ -77,7 +91,10 @@ class Seen:
         try:
             arrays = load_file(path)
             hashes = tuple(row.tobytes().hex() for row in arrays["sha256"])
-            return cls(hashes, arrays["fingerprints"].reshape(len(hashes), -1))
+            kept = arrays["fingerprints"]
+            if kept.dtype != np.uint8 or kept.shape != (len(hashes), BITS // 8):
+                raise ValueError(f"fingerprints are {kept.shape} {kept.dtype}")
+            return cls(hashes, kept)
         except (SafetensorError, KeyError, ValueError, OSError) as error:
             raise OutputError(f"{path} is damaged: {type(error).__name__}: {error}") from error
 
@@ -97,7 +114,8 @@ class Leak:
 
 def find_leak(seen: Seen, held_out: Looks, train: Looks) -> Leak:
     """Which held-out images were seen. What was trained on `train` alone never leaks: its images are no fault."""
-    leaked = seen.without(train).among(held_out)
+    foreign = seen.without_contents(train)  # nothing is left of what was trained on `train` alone
+    leaked = foreign.contents_among(held_out) | foreign.without(train).among(held_out)
     return Leak(leaked, seen.among(held_out) & ~leaked)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -57,46 +57,83 @@ class Twin:
 def find_twins(looks: Looks, groups: Sequence[str]) -> list[Twin]:
     """Twins within a set.
 
+    Of byte-identical images each is paired with the first of them only, and that one alone with other pictures, so
+    the pairs are links of groups and not all pairs of them.
+
     Args:
         looks: of the images.
         groups: the patient of each image, or a name of its own where no patients are known. Slices of one
             patient look alike without being twins, so within a group only byte-identical images count.
     """
     names = np.unique(np.asarray(groups), return_inverse=True)[1]
-    found = {(twin.first, twin.second): twin for twin in _identical(looks, looks) if twin.first < twin.second}
+    first_of = _first_of_each(looks)
+    found = [Twin(int(first), number, "identical", 1.0) for number, first in enumerate(first_of) if first != number]
+    once = np.flatnonzero(first_of == np.arange(len(looks)))
     largest = int(np.bincount(names).max(initial=1))
-    for twin in _alike(looks, looks, NEIGHBOURS + min(largest, 64), names):
-        found.setdefault((min(twin.first, twin.second), max(twin.first, twin.second)), twin)
-    return [_ordered(found[pair]) for pair in sorted(found)]
+    few = _at(looks, once)
+    for twin in _alike(few, few, NEIGHBOURS + min(largest, 64), names[once]):
+        first, second = sorted((int(once[twin.first]), int(once[twin.second])))
+        found.append(replace(twin, first=first, second=second))
+    return _each_pair(found)
 
 
 def find_twins_across(ours: Looks, others: Looks) -> list[Twin]:
-    """Twins between two sets: `first` numbers an image of `ours`, `second` one of `others`."""
-    found = {(twin.first, twin.second): twin for twin in _identical(ours, others)}
-    for twin in _alike(ours, others, NEIGHBOURS, None):
-        found.setdefault((twin.first, twin.second), twin)
-    return [found[pair] for pair in sorted(found)]
+    """Twins between two sets: `first` numbers an image of `ours`, `second` one of `others`.
+
+    Every image of `ours` that has a twin is named; of byte-identical images of `others` the first.
+    """
+    own, their = _first_of_each(ours), _first_of_each(others)
+    once, others_once = (np.flatnonzero(firsts == np.arange(len(firsts))) for firsts in (own, their))
+    copies: dict[int, list[int]] = {}
+    for number, first in enumerate(own):
+        copies.setdefault(int(first), []).append(number)
+    found = _identical(ours, others)
+    for twin in _alike(_at(ours, once), _at(others, others_once), NEIGHBOURS, None):
+        second = int(others_once[twin.second])
+        found += [replace(twin, first=number, second=second) for number in copies[int(once[twin.first])]]
+    return _each_pair(found)
 
 
-def _ordered(twin: Twin) -> Twin:
-    first, second = sorted((twin.first, twin.second))
-    return Twin(first, second, twin.kind, twin.score)
+def _each_pair(found: Sequence[Twin]) -> list[Twin]:
+    """Each pair once, as it was found first, in ascending order."""
+    pairs: dict[tuple[int, int], Twin] = {}
+    for twin in found:
+        pairs.setdefault((twin.first, twin.second), twin)
+    return [pairs[pair] for pair in sorted(pairs)]
+
+
+def _at(looks: Looks, numbers: np.ndarray) -> Looks:
+    return Looks(looks.views[numbers], [looks.hashes[int(number)] for number in numbers])
+
+
+def _first_of_each(looks: Looks) -> np.ndarray:
+    """(N,) number of the first image of the same bytes; images that show nothing, or have no hash, stand alone."""
+    first: dict[str, int] = {}
+    shows = np.flatnonzero(looks.views.any(axis=(1, 2)))
+    numbers = np.arange(len(looks))
+    for number in shows.tolist():
+        if name := looks.hashes[number]:
+            numbers[number] = first.setdefault(name, number)
+    return numbers
 
 
 def _identical(ours: Looks, others: Looks) -> list[Twin]:
-    """Byte-identical pairs; images that show nothing (the black ends of a volume) say nothing."""
-    at: dict[str, list[int]] = {}
+    """Byte-identical pairs, each with the first of the others."""
+    at: dict[str, int] = {}
     for number in np.flatnonzero(others.views.any(axis=(1, 2))):
-        at.setdefault(others.hashes[int(number)], []).append(int(number))
+        at.setdefault(others.hashes[int(number)], int(number))
+    at.pop("", None)  # of files that could not be hashed
     return [
-        Twin(int(first), second, "identical", 1.0)
-        for first in np.flatnonzero(ours.views.any(axis=(1, 2)))
-        for second in at.get(ours.hashes[int(first)], ())
+        Twin(int(number), at[ours.hashes[int(number)]], "identical", 1.0)
+        for number in np.flatnonzero(ours.views.any(axis=(1, 2)))
+        if ours.hashes[int(number)] in at
     ]
 
 
 def _alike(ours: Looks, others: Looks, neighbours: int, groups: np.ndarray | None) -> list[Twin]:
     """Pairs that fit on each other; with groups, both are one set, and only pairs of two groups count."""
+    if not len(ours) or not len(others):
+        return []
     described, index = describe(ours.views), Index.build(describe(others.views))
     known, twins = Tangents(others.views), []
     for flip, queries in orientations(described):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from braingan.data.findings import BadFile
 from braingan.data.held_out import prepare_test
 from braingan.data.preparation import PreparedSet, prepare_folder
 from braingan.data.preprocessing import Preprocessing
-from braingan.data.split import Split, locate, split_by_group, split_files, with_test
+from braingan.data.split import Split, locate, split_by_group, with_test
 from braingan.duplicates.grouping import group_duplicates as grouped
 from braingan.duplicates.grouping import looks_of
 from braingan.duplicates.seen import some_names
@@ -32,6 +33,7 @@ class BenchmarkData:
         val: for choices; held out as the test images are.
         test: what scores come from: always real images.
         split: which is which.
+        learning: the split of the data folder alone; what a generator's folder says of its training.
         leakage: what was allowed although it leaks.
         dropped: how many test images were left out because training shows the same picture.
     """
@@ -41,6 +43,7 @@ class BenchmarkData:
     val: PreparedSet
     test: PreparedSet
     split: Split
+    learning: Split
     leakage: tuple[str, ...] = ()
     dropped: int = 0
 
@@ -114,25 +117,30 @@ def load_data(
     prepared = prepare_folder(data, preprocessing, cache, skip_bad=skip_bad)
     if group_duplicates and not split:
         prepared = grouped(prepared)
-    bad = {file.file for file in prepared.bad_files}
+    bad, given, unreadable = {file.file for file in prepared.bad_files}, split, set[str]()
     if test is None:
         split = split.without(bad) if split else split_by_group(prepared, seed=split_seed)
-        parts = locate(split, prepared)
+        learning, parts = split, locate(split, prepared)
         held_out = prepared.select(parts.test)
     else:
         held_out = prepare_test(test, prepared, preprocessing, cache, skip_bad=skip_bad)
-        files = split_files(held_out, range(len(held_out)))
-        if split and split.without({file.file for file in held_out.bad_files}).test != files:
-            raise SplitError(f"{test} does not hold the {len(split.test)} test images of the split; give that folder")
+        unreadable = {file.file for file in held_out.bad_files}
         learning = split.without(bad) if split else split_by_group(prepared, seed=split_seed, parts=("train", "val"))
-        parts = locate(replace(learning, test=()), prepared)
+        learning = replace(learning, test=())
+        parts = locate(learning, prepared)
         split = with_test(learning, prepared, held_out)
     loaded = BenchmarkData(
         prepared, prepared.select(parts.train), prepared.select(parts.val), held_out, split,
-        tuple(check_real(held_out, allow_leakage=allow_leakage)),
+        learning=learning,
     )  # fmt: skip
+    named = (("test", held_out), ("validation", loaded.val), ("training", loaded.train))
+    said = [check_real(images, name, allow_leakage=allow_leakage) for name, images in named]
+    loaded = replace(loaded, leakage=tuple(itertools.chain(*said)))
     _check_classes(loaded)
+    found = loaded.split.test
     loaded = _without_twins(loaded, drop_leaking=drop_leaking, allow_leakage=allow_leakage)
+    if test and given and given.without(unreadable).test not in (found, loaded.split.test):  # before dropping, or after
+        raise SplitError(f"{test} does not hold the {len(given.test)} test images of the split; give that folder")
     _check_classes(loaded)
     return loaded
 
@@ -162,6 +170,7 @@ def _without_twins(loaded: BenchmarkData, *, drop_leaking: bool, allow_leakage: 
         "that is the data's doing"
     )
     said = refuse_leak(what, "--drop-leaking scores without them", allow_leakage=allow_leakage)
+    log.warning("%s", what)
     return replace(loaded, leakage=(*loaded.leakage, *said))
 
 

@@ -70,17 +70,17 @@ def run_benchmark(
     leakage = [*loaded.leakage, *_check_generator(stored, loaded, allow_leakage=settings.allow_leakage)]
     claim(out, _asked(settings, loaded, stored), may_change=MAY_CHANGE)
     loaded.split.save(out / "split.json")
-    work = _Workplace(out, loaded, settings)
+    work = _Workplace(out, loaded, settings, leakage)
     work.announce()
     for seed in range(settings.seeds):
         used = stored or train_generator(
-            loaded.train, loaded.split, settings.training(seed), out / "generators" / f"seed{seed}"
+            loaded.train, loaded.learning, settings.training(seed), out / "generators" / f"seed{seed}"
         )
         work.run_seed(used, seed)
     sets = {"real": loaded.real, "synthetic": work.synthetic}
     write_pictures(out / "pictures", sets, loaded.train.source.classes)
     write_predictions(out / "predictions.csv", loaded, work.cells)
-    result = _collect(data, test, generator, preprocessing, work, leakage)
+    result = _collect(data, test, generator, preprocessing, work)
     result.save(out / "result.json")
     return result
 
@@ -88,8 +88,8 @@ def run_benchmark(
 class _Workplace:
     """An output folder: the finished cells in it, and those still to do."""
 
-    def __init__(self, out: Path, loaded: BenchmarkData, settings: BenchmarkSettings) -> None:
-        self.out, self.loaded, self.settings = out, loaded, settings
+    def __init__(self, out: Path, loaded: BenchmarkData, settings: BenchmarkSettings, leakage: Sequence[str]) -> None:
+        self.out, self.loaded, self.settings, self.leakage = out, loaded, settings, leakage
         self.device = resolve_device(settings.device)
         self.cells: list[dict[str, Any]] = []
         self.generators: list[dict[str, Any]] = []
@@ -127,7 +127,7 @@ class _Workplace:
         if not folder.exists():
             counts = synthetic_counts(self.loaded.train.source.targets, self.settings.ratio)
             with replacing_folder(folder) as beside:
-                write_synthetic(stored, counts, beside, seed=seed)
+                write_synthetic(stored, counts, beside, seed=seed, leakage=self.leakage)
         return _in_memory(load_synthetic(folder), stored)
 
     def _cell(self, arm: Arm, synthetic: LabelledImages, stored: StoredGenerator, seed: int) -> dict[str, Any]:
@@ -173,8 +173,13 @@ def _check_generator(stored: StoredGenerator | None, loaded: BenchmarkData, *, a
     """Refuse a generator that has seen what it would be judged on, or say so."""
     if stored is None:
         return []
-    parts = [part for part in (loaded.val, loaded.test) if len(part)]
-    checked = [check_generator(stored, loaded.split, loaded.train, part, allow_leakage=allow_leakage) for part in parts]
+    parts = [(loaded.test, loaded.split)]
+    if (
+        loaded.learning.test
+    ):  # with a test folder all of the data folder may be learned from: nothing is chosen on val yet
+        parts.append((loaded.val, loaded.learning))
+    checked = [check_generator(stored, split, loaded.train, part, allow_leakage=allow_leakage)
+               for part, split in parts if len(part)]  # fmt: skip
     return list(itertools.chain(*checked))
 
 
@@ -235,7 +240,6 @@ def _collect(
     generator: Path | None,
     preprocessing: Preprocessing,
     work: _Workplace,
-    leakage: Sequence[str],
 ) -> BenchmarkResult:
     left_out = {"probabilities", "generator"}
     runs = [{key: value for key, value in cell.items() if key not in left_out} for cell in work.cells]
@@ -260,6 +264,6 @@ def _collect(
         },
         bad_files=[asdict(bad) for bad in work.loaded.bad_files],
         notes=work.loaded.notes(),
-        leakage=list(leakage),
+        leakage=list(work.leakage),
         seconds=round(trained + sum(run["seconds"] for run in runs), 1),
     )

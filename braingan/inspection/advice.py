@@ -116,19 +116,18 @@ def _bad(facts: Facts) -> Iterator[str]:
 
 
 def _shortcuts(facts: Facts) -> Iterator[str]:
-    two = len(facts.shortcuts) == 2  # telling one from the other is telling the other from the one
-    for name, shortcut in list(facts.shortcuts.items())[: 1 if two else None]:
-        if shortcut.flagged:
-            telling = ", ".join(statistic for statistic, _ in shortcut.statistics)
-            who = " and ".join(map(repr, facts.shortcuts)) + " can be told apart" if two else (
-                f"Class {name!r} can be told from the rest"
-            )  # fmt: skip
-            yield (
-                f"{who} without looking at the brain (balanced accuracy "
-                f"{shortcut.balanced_accuracy:.2f}, chance {CHANCE}), by {telling or 'many statistics together'}: "
-                "a classifier may learn the source instead of the disease. Images of all classes should come from the "
-                "same scanners and files, cropped and sized alike."
-            )
+    flagged = {name: shortcut for name, shortcut in facts.shortcuts.items() if shortcut.flagged}
+    if len(facts.shortcuts) == 2:  # telling one from the other is telling the other from the one
+        flagged = dict(list(flagged.items())[:1])
+    for name, shortcut in flagged.items():
+        telling = ", ".join(statistic for statistic, _ in shortcut.statistics) or "many statistics together"
+        both = " and ".join(map(repr, facts.shortcuts))
+        who = f"{both} can be told apart" if len(facts.shortcuts) == 2 else f"{name!r} can be told from the rest"
+        yield (
+            f"{who} without looking at the brain (balanced accuracy {shortcut.balanced_accuracy:.2f}, "
+            f"chance {CHANCE}), by {telling}: a classifier may learn the source instead of the disease. "
+            "Images of all classes should come from the same scanners and files, cropped and sized alike."
+        )
 
 
 def _unlabelled(facts: Facts) -> Iterator[str]:

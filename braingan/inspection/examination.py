@@ -113,16 +113,21 @@ Look = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def _look_at_all(records: Sequence[ImageRecord], data: Path) -> list[Look | str]:
     """For each image its view and statistics, or why it cannot be read."""
-    looked: list[Look | str] = []
+    together: dict[Path, list[int]] = {}  # slices of one volume go to one thread, which decompresses it once
+    for number, record in enumerate(records):
+        together.setdefault(record.path, []).append(number)
+    looked: list[Look | str] = [""] * len(records)
     with (
         warnings.catch_warnings(),  # here and not around each file: threads share the filters
         Progress(f"looking at {data.name}", len(records)) as progress,
         ThreadPoolExecutor(os.cpu_count()) as pool,
     ):
         warnings.simplefilter("ignore")  # Pillow's about metadata and size; the size is judged by the decoder
-        for seen in pool.map(_look_at, records):
-            looked.append(seen)
-            progress.advance(1)
+        looks = pool.map(lambda numbers: [_look_at(records[number]) for number in numbers], together.values())
+        for numbers, seen in zip(together.values(), looks, strict=True):
+            for number, look in zip(numbers, seen, strict=True):
+                looked[number] = look
+            progress.advance(len(numbers))
     return looked
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import logging
+import os
 import re
 import time
 from collections import Counter
@@ -14,7 +16,9 @@ from typing import Any
 import numpy as np
 
 from braingan.data.files import refuse_unless_empty
+from braingan.data.folders import METADATA
 from braingan.data.reading import AUTO
+from braingan.data.records import UNLABELLED
 from braingan.data.workplace import refuse_overlap
 from braingan.duplicates.grouping import twin_groups
 from braingan.duplicates.twins import Twin, find_twins
@@ -22,11 +26,13 @@ from braingan.errors import DataError
 from braingan.inspection.advice import Duplicates, Facts, advice, serious
 from braingan.inspection.crossing import Crossing, cross
 from braingan.inspection.examination import Examined, examine
-from braingan.inspection.result import RESULT, Inspection, Json
+from braingan.inspection.result import PAGE, RESULT, Inspection, Json
 from braingan.inspection.shortcuts import CHANCE, Shortcut, probe
 from braingan.inspection.statistics import APPEARANCE, BLIND
 from braingan.inspection.sufficiency import SHARED, SIGNIFICANCE, Assumptions, smallest_difference
 from braingan.versions import versions
+
+log = logging.getLogger("braingan")
 
 TEST_SHARE = 0.2  # of the patients go to the test part where no test folder is given
 
@@ -61,21 +67,30 @@ def inspect_folders(
 def check_out(out: Path, *inputs: Path | None) -> None:
     """Refuse an output folder before the work: it must be apart from the data, and new, empty or an inspection's."""
     refuse_overlap(out, *inputs)
-    if not (out / RESULT).exists():
+    if not (out / RESULT).exists() and not {entry.name for entry in _entries(out)} <= {PAGE}:
         refuse_unless_empty(out)
+
+
+def _entries(out: Path) -> list[Path]:
+    return list(out.iterdir()) if os.path.isdir(out) else []
 
 
 def _parts(data: Path) -> dict[str, Path]:
     """A folder that holds train* and test* subfolders is these two parts; any other is a training part alone."""
-    if not data.is_dir():
+    if not os.path.isdir(data):  # and not Path.is_dir, which raises where a name is too long
         raise DataError(f"{data} is not a folder; give a folder that holds a subfolder of images for each class")
     found: dict[str, list[Path]] = {"train": [], "test": []}
     for entry in sorted(data.iterdir()):
-        match = re.match(r"(train|test)(ing)?(?![a-z])", entry.name.lower())
+        match = re.match(r"(train|test)", entry.name.lower())
         if entry.is_dir() and match:
             found[match[1]].append(entry)
     if not all(found.values()):
         return {"train": data}
+    if (data / METADATA).exists():
+        raise DataError(f"{data} has a {METADATA} for several parts; write one into each part, with its own files")
+    for entry in sorted(data.iterdir()):
+        if entry.is_dir() and entry.name.lower().startswith("val"):
+            log.warning("%s is not looked at: inspect it against training with two folders", entry)
     for name, folders in found.items():
         if len(folders) > 1:
             several = " and ".join(folder.name for folder in folders)
@@ -90,7 +105,7 @@ def _gather(train: Examined, test: Examined | None, assumed: Assumptions) -> Fac
     together = _held_together(list(parts.values()), list(twins.values()), crossing)
     judged, groups = (test, together[-1]) if test else (train, together[0])
     share = 1.0 if test else TEST_SHARE
-    difference = smallest_difference(judged.labels, groups, len(judged.source.classes), assumed, share=share)
+    difference = _difference(judged, groups, assumed, share)
     return Facts(
         train=train,
         test=test,
@@ -101,6 +116,15 @@ def _gather(train: Examined, test: Examined | None, assumed: Assumptions) -> Fac
         smallest_difference=difference,
         test_groups=round(len(set(groups)) * share),
     )
+
+
+def _difference(part: Examined, groups: Sequence[str], assumed: Assumptions, share: float) -> float | None:
+    """Of the images whose label is known."""
+    named = [name for name in part.source.classes if name != UNLABELLED]
+    shown = np.asarray(part.source.classes)[part.labels]
+    kept = np.flatnonzero(shown != UNLABELLED)
+    labels = np.searchsorted(named, shown[kept])
+    return smallest_difference(labels, [groups[int(number)] for number in kept], len(named), assumed, share=share)
 
 
 def _duplicates(part: Examined, twins: Sequence[Twin], name: str) -> list[Duplicates]:
@@ -141,13 +165,15 @@ def _held_together(
 
 def _probed(parts: Sequence[Examined], together: Sequence[Sequence[str]], which: str) -> dict[str, Shortcut]:
     """Each class of all parts against the rest."""
-    classes = sorted({name for part in parts for name in part.source.classes})
+    classes = sorted({name for part in parts for name in part.source.classes} - {UNLABELLED})
     if len(classes) < 2:
         return {}
-    labels = np.concatenate([np.searchsorted(classes, np.asarray(part.source.classes)[part.labels]) for part in parts])
-    values = np.concatenate([getattr(part, which) for part in parts])
+    shown = np.concatenate([np.asarray(part.source.classes)[part.labels] for part in parts])
+    kept = shown != UNLABELLED
+    values = np.concatenate([getattr(part, which) for part in parts])[kept]
+    groups = np.asarray(list(itertools.chain(*together)))[kept]
     names = BLIND if which == "blind" else APPEARANCE
-    found = probe(values, names, labels, len(classes), list(itertools.chain(*together)))
+    found = probe(values, names, np.searchsorted(classes, shown[kept]), len(classes), groups.tolist())
     return dict(zip(classes, found, strict=True))
 
 

@@ -10,7 +10,7 @@ from braingan.data.files import read_json, write_json
 from braingan.errors import OutputError
 
 Json = dict[str, Any]
-RESULT = "inspection.json"
+RESULT, PAGE = "inspection.json", "inspection.html"
 
 
 @dataclass(frozen=True)

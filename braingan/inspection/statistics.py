@@ -57,10 +57,11 @@ def appearance_statistics(pixels: np.ndarray) -> list[float]:
 
 def _grey(pixels: np.ndarray) -> np.ndarray:
     """(height, width) float32 at most `WORK` pixels a side, on a scale of 0 to 255."""
-    grey = pixels.mean(axis=2, dtype=np.float32)
-    low, high = float(grey.min()), float(grey.max())
+    wide = pixels.mean(axis=2, dtype=np.float64)  # float images may use their whole range
+    low, high = float(wide.min()), float(wide.max())
     if low < 0 or high > BRIGHT:  # not 8-bit: the scale is the image's own
-        grey = (grey - low) / max(high - low, 1e-6) * BRIGHT
+        wide = (wide - low) / max(high - low, 1e-6) * BRIGHT
+    grey = wide.astype(np.float32)
     height, width = grey.shape
     scale = WORK / max(height, width)
     if scale < 1:

@@ -11,6 +11,7 @@ from scipy.stats import norm
 from braingan.errors import SettingsError
 
 DRAWS = 2000
+CHUNK = 1000  # patients that are drawn at a time
 SIGNIFICANCE = 0.05
 SHARED = 0.5  # correlation of two classifiers' errors on the same images
 
@@ -60,19 +61,27 @@ def smallest_difference(
     units = np.unique(np.asarray(groups), return_inverse=True)[1]
     cells, sizes = np.unique(np.stack([units, labels]), axis=1, return_counts=True)
     random = np.random.default_rng(0)
-    strength = 1 / assumed.correlation - 1  # of the beta distribution: a + b
-    own = random.beta(assumed.recall * strength, (1 - assumed.recall) * strength, size=(DRAWS, len(sizes)))
-    hits = random.binomial(sizes, own)
     confusion = np.zeros((DRAWS, classes, classes))
     for label in range(classes):
         here = cells[1] == label
-        confusion[:, label, label] = hits[:, here].sum(axis=1)
+        confusion[:, label, label] = _hits(sizes[here], assumed, random)
         missed = (sizes[here].sum() - confusion[:, label, label]) / (classes - 1)
         others = [other for other in range(classes) if other != label]
         confusion[:, label, others] = missed[:, None]
     spread = float(_macro_f1(confusion).std()) / np.sqrt(share) * np.sqrt(2 * (1 - SHARED))
     quantiles = norm.ppf(1 - SIGNIFICANCE / 2) + norm.ppf(assumed.power)
     return round(min(1.0, float(quantiles * spread)), 4)
+
+
+def _hits(sizes: np.ndarray, assumed: Assumptions, random: np.random.Generator) -> np.ndarray:
+    """(DRAWS,) hits among patients with so many images each."""
+    strength = 1 / assumed.correlation - 1  # of the beta distribution: a + b
+    total = np.zeros(DRAWS)
+    for first in range(0, len(sizes), CHUNK):
+        part = sizes[first : first + CHUNK]
+        own = random.beta(assumed.recall * strength, (1 - assumed.recall) * strength, size=(DRAWS, len(part)))
+        total += random.binomial(part, own).sum(axis=1)
+    return total
 
 
 def _macro_f1(confusion: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from braingan.duplicates.twins import Twin
 from braingan.inspection.advice import Duplicates, Facts
 from braingan.inspection.examination import Examined
 from braingan.inspection.inspecting import TEST_SHARE
-from braingan.inspection.result import RESULT, Inspection
+from braingan.inspection.result import PAGE, RESULT, Inspection
 from braingan.inspection.shortcuts import CHANCE, FEWEST, FLAGGED_FROM, LEAST_ABOVE
 from braingan.progress import readable_seconds
 from braingan.reporting.facts import NO_DEVICE, plural
@@ -25,7 +25,6 @@ from braingan.reporting.html import BAD_FILES_SHOWN, render
 from braingan.reporting.inspection_text import summary
 from braingan.reporting.thumbnails import thumbnails
 
-PAGE = "inspection.html"
 GROUPS_SHOWN = 40
 PICTURES_SHOWN = 6  # of a group
 PAIRS_SHOWN = 40

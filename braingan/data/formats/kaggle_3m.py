@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import logging
 import os
 import re
@@ -124,13 +125,27 @@ def _number(file: str, folder: str) -> str:
 
 
 def _once(data: Path, files: Sequence[str]) -> list[str]:
-    """Each TIFF once: the published archive holds a copy of the set inside the set."""
-    first: dict[str, str] = {}
+    """Each patient's folder once: the published archive holds a copy of the set inside the set."""
+    folders: dict[PurePosixPath, list[str]] = {}
     for file in files:
-        first.setdefault(PurePosixPath(file).name, file)
-    if repeated := len(files) - len(first):
+        folders.setdefault(PurePosixPath(file).parent, []).append(file)
+    kept: dict[str, list[PurePosixPath]] = {}
+    for folder in folders:
+        of_name = kept.setdefault(folder.name, [])
+        if not any(_is_copy(data, folders[folder], folders[other]) for other in of_name):
+            of_name.append(folder)
+    once = sorted(file for same in kept.values() for folder in same for file in folders[folder])
+    if repeated := len(files) - len(once):
         log.warning("%s: %d files are there twice under the same name; the first of each is read", data, repeated)
-    return list(first.values())
+    return once
+
+
+def _is_copy(data: Path, files: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether all names are there already, and the first with the same content."""
+    known = {PurePosixPath(other).name: other for other in others}
+    if any(PurePosixPath(file).name not in known for file in files):
+        return False
+    return filecmp.cmp(data / files[0], data / known[PurePosixPath(files[0]).name], shallow=False)
 
 
 def _with_masks(files: Sequence[str], findings: Findings) -> list[str]:
