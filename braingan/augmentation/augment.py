@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from braingan.augmentation.counts import balancing_counts, synthetic_counts
+from braingan.augmentation.held_out import SOURCE
 from braingan.augmentation.leaks import check_classes, check_generator, check_real, warn_of_shared
 from braingan.augmentation.mixing import AugmentedDataset
 from braingan.augmentation.synthesis import CONFIG, MANIFEST, check_can_write, write_synthetic
@@ -158,16 +159,19 @@ def _write(
 
 
 def write_real(train: PreparedSet, out: Path) -> None:
-    """Write prepared real images as `out/<class>/<name>.png`, with a `metadata.csv`."""
+    """Write prepared real images as `out/<class>/<name>.png`, with a `metadata.csv`.
+
+    Each says by hash which file it was made from, so that it is known again in `held_out.check_held_out`.
+    """
     taken: set[str] = set()
     text = {"Software": "braingan", "Synthetic": "false", "Preprocessing": train.preprocessing.fingerprint}
     with (out / METADATA).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["file_name", "label", "patient", "source"])
-        for image, record in zip(train.images, train.source.records, strict=True):
+        for image, record, sha in zip(train.images, train.source.records, train.hashes, strict=True):
             label = train.source.classes[record.label]
             name = _free_name(record.file, label, taken)
-            write_png(out / name, image, text | {"Class": label})
+            write_png(out / name, image, text | {"Class": label, SOURCE: sha})
             writer.writerow([name, label, record.group if train.source.has_patients else "", record.file])
 
 

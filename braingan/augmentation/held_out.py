@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sized
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -18,6 +19,8 @@ from braingan.data.views import VIEW, view_of
 from braingan.duplicates.seen import find_leak, some_names
 from braingan.duplicates.twins import Looks
 from braingan.errors import DataError
+
+SOURCE = "Source-SHA256"  # text chunk of a prepared real image: the content of the file that it was made from
 
 
 def check_held_out(synthetic: SyntheticSet, held_out: Dataset[Any], real: Dataset[Any], *, allow_leakage: bool) -> None:
@@ -46,7 +49,7 @@ def check_held_out(synthetic: SyntheticSet, held_out: Dataset[Any], real: Datase
     looks = _looks(views)
     if not synthetic.seen.among(looks).any():
         return
-    found = find_leak(synthetic.seen, looks, _looks([view_of(_pixels(image)) for image in _images(real)]))
+    found = find_leak(synthetic.seen, looks, _training_looks(real))
     names = [_name(held_out, int(number)) for number in np.flatnonzero(found.leaked)]
     if names:
         what = f"leak: the generator of the synthetic images was trained on {len(names)} held-out images"
@@ -64,6 +67,15 @@ def check_held_out(synthetic: SyntheticSet, held_out: Dataset[Any], real: Datase
 def _refuse(what: str, remedy: str, *, allow: bool) -> None:
     for line in refuse_leak(what, remedy, allow_leakage=allow):
         warnings.warn(line, stacklevel=5)
+
+
+def _training_looks(real: Dataset[Any]) -> Looks:
+    """Looks of the training images, with the hash of the file that each was prepared from where it says so."""
+    views, hashes = [], []
+    for image in _images(real):
+        views.append(view_of(_pixels(image)))
+        hashes.append(str(getattr(image, "info", {}).get(SOURCE, "")))
+    return replace(_looks(views), hashes=hashes)
 
 
 def _looks(views: list[np.ndarray]) -> Looks:

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from braingan.data.files import replacing
 from braingan.duplicates.fingerprints import BITS, fingerprints, matches
-from braingan.duplicates.twins import Looks
+from braingan.duplicates.twins import Looks, find_twins_across
 from braingan.errors import OutputError
 
 SEEN = "seen.safetensors"
@@ -115,7 +115,13 @@ class Leak:
 def find_leak(seen: Seen, held_out: Looks, train: Looks) -> Leak:
     """Which held-out images were seen. What was trained on `train` alone never leaks: its images are no fault."""
     foreign = seen.without_contents(train)  # nothing is left of what was trained on `train` alone
-    leaked = foreign.contents_among(held_out) | foreign.without(train).among(held_out)
+    exact = foreign.contents_among(held_out)
+    alike = foreign.without(train).among(held_out) & ~exact
+    if alike.any():  # pixels are at hand here, and tell more than fingerprints
+        numbers = np.flatnonzero(alike)
+        suspects = Looks(held_out.views[numbers], [held_out.hashes[int(number)] for number in numbers])
+        alike[numbers[sorted({twin.first for twin in find_twins_across(suspects, train)})]] = False
+    leaked = exact | alike
     return Leak(leaked, seen.among(held_out) & ~leaked)
 
 
