@@ -21,6 +21,7 @@ from typing import Annotated, Any
 import typer
 
 from braingan import api
+from braingan.entry_points import PluginInfo
 from braingan.errors import BrainganError, SettingsError
 
 # What goes wrong with a user's disk or names, and is no defect of braingan.
@@ -235,16 +236,28 @@ for _function, _show in (
     _command(_function, _show)
 
 
-@app.command()
-def backends(
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
-) -> None:
-    """List the generator backends that are installed."""
-    from dataclasses import asdict
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
+
+@app.command()
+def backends(as_json: AsJson = False) -> None:
+    """List the generator backends that are installed."""
     from braingan.generation.registry import list_backends
 
-    found = list_backends()
+    _write_plugins(list_backends(), as_json=as_json)
+
+
+@app.command()
+def formats(as_json: AsJson = False) -> None:
+    """List the formats that can be read, those of plugins too."""
+    from braingan.data.reading import list_readers
+
+    _write_plugins(list_readers(), as_json=as_json)
+
+
+def _write_plugins(found: Sequence[PluginInfo], *, as_json: bool) -> None:
+    from dataclasses import asdict
+
     if as_json:
         _write(json.dumps([asdict(info) for info in found], indent=1))
         return
