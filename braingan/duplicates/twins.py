@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -10,13 +11,15 @@ import numpy as np
 
 from braingan.duplicates.confirm import TANGENT, Tangents, align_pairs
 from braingan.duplicates.descriptor import describe, flipped, orientations
-from braingan.duplicates.index import BLOCK, Index
+from braingan.duplicates.index import Index
 from braingan.progress import Progress
+from braingan.threads import shared_out
 
 Kind = Literal["identical", "re-encoded", "altered"]
 
 NEIGHBOURS = 32  # candidates of each image in each orientation, beside the rest of its patient
 LEAST = 0.80  # correlation of descriptors of a candidate
+PAIRS = 8192  # candidates that a thread judges at a time
 IN_PLACE = 0.04  # a fit that moves less than this leaves the picture where it was
 
 
@@ -134,19 +137,30 @@ def _alike(ours: Looks, others: Looks, neighbours: int, groups: np.ndarray | Non
     """Pairs that fit on each other; with groups, both are one set, and only pairs of two groups count."""
     if not len(ours) or not len(others):
         return []
-    described, index = describe(ours.views), Index.build(describe(others.views))
-    known, twins = Tangents(others.views), []
-    for flip, queries in orientations(described):
-        views = flipped(ours.views, flip)
-        near = known if groups is not None and flip == (False, False) else Tangents(views)
-        with Progress("comparing", len(views)) as progress:
+    tasks: list[Future[list[Twin]]] = []
+    with shared_out() as pool:
+        described, index = describe(ours.views), Index.build(describe(others.views))
+        known = Tangents(others.views)
+        for flip, queries in orientations(described):
+            views, altered = flipped(ours.views, flip), flip != (False, False)
+            near = known if groups is not None and not altered else Tangents(views)
             for first, second in index.nearest(queries, neighbours, LEAST):
                 if groups is not None:
                     kept = groups[first] != groups[second]
                     first, second = _each_once(first[kept], second[kept])
-                kept = near.likeness(first, known, second) >= TANGENT
-                twins += _judge(views, others.views, first[kept], second[kept], altered=flip != (False, False))
-                progress.advance(min(BLOCK, len(views) - progress.done))
+                for start in range(0, len(first), PAIRS):
+                    pairs = first[start : start + PAIRS], second[start : start + PAIRS]
+                    tasks.append(pool.submit(_judge, views, near, others.views, known, *pairs, altered=altered))
+        return _collected(tasks)
+
+
+def _collected(tasks: list[Future[list[Twin]]]) -> list[Twin]:
+    """What all tasks found, in the order in which they were given."""
+    twins: list[Twin] = []
+    with Progress("comparing", len(tasks), "parts") as progress:
+        for task in tasks:
+            twins += task.result()
+            progress.advance(1)
     return twins
 
 
@@ -157,8 +171,18 @@ def _each_once(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def _judge(
-    views: np.ndarray, other_views: np.ndarray, first: np.ndarray, second: np.ndarray, *, altered: bool
+    views: np.ndarray,
+    near: Tangents,
+    other_views: np.ndarray,
+    known: Tangents,
+    first: np.ndarray,
+    second: np.ndarray,
+    *,
+    altered: bool,
 ) -> list[Twin]:
+    """The pairs that withstand a look at small movements, and then a registration."""
+    kept = near.likeness(first, known, second) >= TANGENT
+    first, second = first[kept], second[kept]
     fit = align_pairs(views[first], other_views[second])
     return [
         Twin(

@@ -30,6 +30,7 @@ from braingan.inspection.result import PAGE, RESULT, Inspection, Json
 from braingan.inspection.shortcuts import CHANCE, Shortcut, probe
 from braingan.inspection.statistics import APPEARANCE, BLIND
 from braingan.inspection.sufficiency import SHARED, SIGNIFICANCE, Assumptions, smallest_difference
+from braingan.threads import shared_out
 from braingan.versions import versions
 
 log = logging.getLogger("braingan")
@@ -60,7 +61,8 @@ def inspect_folders(
         for name, path in parts.items()
         if path
     }
-    facts = _gather(examined["train"], examined.get("test"), assumed)
+    with shared_out():  # many small fits
+        facts = _gather(examined["train"], examined.get("test"), assumed)
     return _record(data, parts.get("test"), facts, assumed, time.monotonic() - started), facts
 
 
