@@ -17,8 +17,8 @@ from braingan.duplicates.descriptor import describe, orientations
 
 BITS = 512
 BANDS = 16  # more detail than candidates are found by, because there are no pixels to confirm on
-STEP = 0.6  # of the quantiser, in units of the descriptor's length: how far apart images may be to be told apart
-MOST_DIFFERENT = 174  # bits of 512: rates of false and missed matches are in `benchmarks/planted_twins.py`
+STEP = 0.45  # of the quantiser, in units of the descriptor's length: how far apart images may be to be told apart
+MOST_DIFFERENT = 170  # bits of 512: rates of false and missed matches are in `benchmarks/planted_twins.py`
 BLOCK = 4096  # fingerprints that are computed at a time
 PRODUCTS = 2**26  # that are held at a time: 256 MiB
 
@@ -31,7 +31,7 @@ def fingerprints(views: np.ndarray) -> np.ndarray:
 def matches(views: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Pairs (number of a view, number of a known fingerprint) of the same picture, also flipped: (P, 2) int64."""
     signs = _signs(known)
-    found = []
+    found = [np.zeros((0, 2), np.int64)]
     for _, described in orientations(describe(views, BANDS), BANDS):
         queries = _signs(_quantised(described))
         block = max(1, PRODUCTS // max(1, len(signs)))

@@ -20,7 +20,7 @@ Kind = Literal["identical", "re-encoded", "altered"]
 NEIGHBOURS = 32  # candidates of each image in each orientation, beside the rest of its patient
 LEAST = 0.80  # correlation of descriptors of a candidate
 PAIRS = 8192  # candidates that a thread judges at a time
-IN_PLACE = 0.04  # a fit that moves less than this leaves the picture where it was
+IN_PLACE = 0.06  # a fit that moves less than this leaves the picture where it was
 
 
 @dataclass(frozen=True)
