@@ -12,6 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
+import braingan
+
 os.environ["OMP_NUM_THREADS"] = "1"  # for subprocesses: tiny networks gain nothing from a second thread
 torch.set_num_threads(1)
 
@@ -87,3 +89,11 @@ def tiny_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     )
     monkeypatch.chdir(tmp_path)
     return "my_models:tiny"
+
+
+@pytest.fixture(scope="session")
+def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Phantom heads, as like real ones as can be drawn: 12 patients with two slices. Not to be written to."""
+    out = tmp_path_factory.mktemp("phantom") / "heads"
+    braingan.phantom(out, patients=12, slices=2, size=128)
+    return out

@@ -69,12 +69,9 @@ def inspect_folders(
 def check_out(out: Path, *inputs: Path | None) -> None:
     """Refuse an output folder before the work: it must be apart from the data, and new, empty or an inspection's."""
     refuse_overlap(out, *inputs)
-    if not (out / RESULT).exists() and not {entry.name for entry in _entries(out)} <= {PAGE}:
+    ours = (out / RESULT).exists() or (out.is_dir() and {entry.name for entry in out.iterdir()} == {PAGE})
+    if not ours:
         refuse_unless_empty(out)
-
-
-def _entries(out: Path) -> list[Path]:
-    return list(out.iterdir()) if os.path.isdir(out) else []
 
 
 def _parts(data: Path) -> dict[str, Path]:
