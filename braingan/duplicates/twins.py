@@ -47,7 +47,7 @@ class Twin:
         first: number of the one image.
         second: of the other; larger than `first` where both are of one set.
         kind: "identical" (byte for byte), "re-encoded" (the same picture in another file format, quality, size,
-            brightness), "altered" (flipped, turned, cropped or stretched).
+            brightness, or cropped as the standard view undoes), "altered" (flipped or turned).
         score: correlation of the finest detail after alignment.
     """
 
