@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = [
     "data",
     "duplicates",
+    "engine",
     "generation",
     "augmentation",
     "evaluation",

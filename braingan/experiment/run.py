@@ -31,7 +31,7 @@ from braingan.experiment.data import BenchmarkData, load_data
 from braingan.experiment.outputs import histogram, write_pictures, write_predictions
 from braingan.experiment.result import BenchmarkResult, summarise
 from braingan.experiment.settings import BenchmarkSettings
-from braingan.generation.devices import resolve_device
+from braingan.engine.devices import resolve_device
 from braingan.generation.storage import StoredGenerator, load_run
 from braingan.generation.train import check_settings, train_generator
 from braingan.progress import readable_seconds
