@@ -15,6 +15,7 @@ from torch.utils.data import Dataset, Subset
 from braingan.augmentation.leaks import refuse_leak
 from braingan.augmentation.synthetic import SyntheticSet
 from braingan.augmentation.transforms import without_transform
+from braingan.data.decoding import simple_mode
 from braingan.data.views import VIEW, view_of
 from braingan.duplicates.seen import find_leak, some_names
 from braingan.duplicates.twins import Looks
@@ -92,9 +93,7 @@ def _images(dataset: Dataset[Any]) -> Iterator[Any]:
 def _pixels(image: Any) -> np.ndarray:
     """(height, width, channels) float32, from a PIL image or a tensor (C, H, W)."""
     if isinstance(image, Image.Image):
-        as_it_is = image.mode in {"L", "F", "I", "RGB"} or image.mode.startswith("I;16")  # converting would clip these
-        image = image if as_it_is else image.convert("RGB")
-        pixels = np.asarray(image, np.float32)
+        pixels = np.asarray(simple_mode(image), np.float32)
         return pixels[:, :, None] if pixels.ndim == 2 else pixels
     if isinstance(image, Tensor) and image.ndim in {2, 3}:
         values = image.detach().float().cpu().numpy()

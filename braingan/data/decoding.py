@@ -21,8 +21,7 @@ def open_image(path: Path) -> Image.Image:
         path: PNG, JPEG, TIFF or BMP with one frame.
 
     Returns:
-        A loaded image. Modes L and RGB stay; 1, P, LA and RGBA become L or RGB (transparent pixels
-        turn black, as the surroundings of a head are); I;16, I and F stay as they are.
+        A loaded image, see `simple_mode`.
 
     Raises:
         DataError: the file is empty, truncated, no image, or too large.
@@ -60,7 +59,7 @@ def _open(path: Path) -> Image.Image:
         if file.format == "TIFF" and frames > 1:
             raise DataError(f"{path}: holds {frames} frames; write each slice to a file of its own")
         file.load()
-        return _simple_mode(_turned(file))
+        return simple_mode(_turned(file))
 
 
 def _turned(image: Image.Image) -> Image.Image:
@@ -71,7 +70,12 @@ def _turned(image: Image.Image) -> Image.Image:
         return image
 
 
-def _simple_mode(image: Image.Image) -> Image.Image:
+def simple_mode(image: Image.Image) -> Image.Image:
+    """A copy of which every number is brightness.
+
+    Modes L and RGB stay; 1, P, LA and RGBA become L or RGB (transparent pixels turn black, as the surroundings of
+    a head are); I;16, I and F stay as they are, as converting them would clip.
+    """
     if image.mode in {"L", "RGB", "I", "F"} or image.mode.startswith("I;16"):
         return image.copy()
     if image.mode == "1":

@@ -23,6 +23,7 @@ from braingan.data.files import read_json, replacing_folder, write_json
 from braingan.data.preprocessing import Preprocessing
 from braingan.data.split import Split
 from braingan.data.workplace import CACHE, check_place, claim
+from braingan.engine.devices import resolve_device
 from braingan.errors import SettingsError
 from braingan.evaluation.classifier import build_classifier, predict, train_classifier
 from braingan.evaluation.scores import score
@@ -31,7 +32,6 @@ from braingan.experiment.data import BenchmarkData, load_data
 from braingan.experiment.outputs import histogram, write_pictures, write_predictions
 from braingan.experiment.result import BenchmarkResult, summarise
 from braingan.experiment.settings import BenchmarkSettings
-from braingan.engine.devices import resolve_device
 from braingan.generation.storage import StoredGenerator, load_run
 from braingan.generation.train import check_settings, train_generator
 from braingan.progress import readable_seconds

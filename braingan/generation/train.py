@@ -11,8 +11,8 @@ from braingan.data.preparation import PreparedSet
 from braingan.data.records import ImageSpec
 from braingan.data.split import Split
 from braingan.data.workplace import claim
-from braingan.errors import SplitError
 from braingan.engine.devices import resolve_device
+from braingan.errors import SplitError
 from braingan.generation.protocol import TrainingData, TrainingRun
 from braingan.generation.registry import create_backend
 from braingan.generation.settings import TrainingSettings

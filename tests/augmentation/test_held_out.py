@@ -100,6 +100,21 @@ def test_16_bit_images_are_recognised(study: Path, tmp_path: Path, real: ImageFo
         AugmentedDataset(real, leaky, held_out=braingan.read_images(tmp_path / "deep"))
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_what_transparent_pixels_hide_disguises_nothing(
+    study: Path, real: ImageFolder, leaky: SyntheticSet, mode: str
+) -> None:
+    items = []
+    for image, label in images(study, "theirs"):
+        grey = np.asarray(image.convert("L"))
+        noise = np.random.default_rng(label).integers(0, 256, grey.shape, np.uint8)  # nobody sees it
+        shown = Image.fromarray(np.where(grey > 12, grey, noise)).convert(mode)
+        shown.putalpha(Image.fromarray((grey > 12).astype(np.uint8) * 255))
+        items.append((shown, label))
+    with pytest.raises(LeakageError, match="was trained on 18 held-out images"):
+        AugmentedDataset(real, leaky, held_out=items)  # type: ignore[arg-type]
+
+
 def test_an_honest_generator_is_not_blamed_where_real_is_the_prepared_copy_of_shared_pictures(
     study: Path, real: ImageFolder, honest: SyntheticSet
 ) -> None:
