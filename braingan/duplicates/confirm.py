@@ -36,13 +36,13 @@ class Alignment:
     Attributes:
         score: (P,) correlation of the finest detail after alignment, -1 where an earlier look said no.
         twin: (P,) bool.
-        moved: (P,) how far the fit is from leaving everything in place (Frobenius norm of the affine map less
-            the identity, in units of half a view's side).
+        turned: (P,) how far the fit turns or shears (norm of what it adds of one coordinate to the other; a turn by
+            an angle has about 1.4 times that angle). What it shifts and stretches is the standard view's doing, too.
     """
 
     score: np.ndarray
     twin: np.ndarray
-    moved: np.ndarray
+    turned: np.ndarray
 
 
 class Tangents:
@@ -80,7 +80,7 @@ def align_pairs(ours: np.ndarray, others: np.ndarray) -> Alignment:
         ours: (P, 64, 64) uint8 views.
         others: (P, 64, 64) uint8 views.
     """
-    score, twin, moved = np.full(len(ours), -1.0), np.zeros(len(ours), bool), np.zeros(len(ours))
+    score, twin, turned = np.full(len(ours), -1.0), np.zeros(len(ours), bool), np.zeros(len(ours))
     for first in range(0, len(ours), CHUNK):
         a, b = _floats(ours[first : first + CHUNK]), _floats(others[first : first + CHUNK])
         small_a, small_b = _halved(a), _halved(b)
@@ -91,8 +91,8 @@ def align_pairs(ours: np.ndarray, others: np.ndarray) -> Alignment:
             fit = _fitted(a, b, fit[near], FULL_STEPS)
             at = first + near.numpy()
             score[at], twin[at] = _judged(a, b, fit)
-            moved[at] = (fit - torch.eye(2, 3)).flatten(1).norm(dim=1).numpy()
-    return Alignment(score, twin, moved)
+            turned[at] = fit[:, [0, 1], [1, 0]].norm(dim=1).numpy()
+    return Alignment(score, twin, turned)
 
 
 def _floats(views: np.ndarray) -> Tensor:

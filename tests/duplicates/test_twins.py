@@ -72,10 +72,12 @@ FAULTS = {
     "50 %": Fault(resized(0.5), ENCODED),
     "200 %": Fault(resized(2.0), ENCODED),
     "black margin": Fault(lambda image: ImageOps.expand(image, border=(30, 12), fill=0), ENCODED),
-    "cropped": Fault(cropped, ENCODED + ALTERED),  # the standard view undoes most of a crop
+    "cropped": Fault(cropped, ENCODED),
+    "cropped at one side": Fault(lambda image: image.crop((0, 0, image.width, round(image.height * 0.94))), ENCODED),
     "mirrored": Fault(ImageOps.mirror, ALTERED),
     "upside down": Fault(ImageOps.flip, ALTERED),
     "turned round": Fault(lambda image: image.rotate(180), ALTERED),
+    "rotated 1.5 degrees": Fault(lambda image: image.rotate(1.5, Image.Resampling.BICUBIC), ALTERED),
     "rotated 5 degrees": Fault(lambda image: image.rotate(5, Image.Resampling.BICUBIC), ALTERED),
 }
 
