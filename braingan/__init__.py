@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from braingan.api import augment, benchmark, datasets, inspect, phantom, prepare, sample, train
+    from braingan.api import augment, benchmark, datasets, inspect, phantom, prepare, runs, sample, train
     from braingan.augmentation.counts import synthetic_counts
     from braingan.augmentation.mixing import AugmentedDataset
     from braingan.augmentation.synthetic import SyntheticSet, load_synthetic
@@ -32,14 +32,16 @@ if TYPE_CHECKING:
     )
     from braingan.evaluation.scores import Scores
     from braingan.experiment.result import BenchmarkResult
+    from braingan.generation.callbacks import Callback
     from braingan.generation.gan import GAN
+    from braingan.generation.listing import RunSummary
     from braingan.generation.protocol import Generator, GeneratorBackend, TrainingData, TrainingRun
     from braingan.generation.registry import BackendInfo, create_backend, list_backends, register_backend
     from braingan.generation.storage import load_generator
     from braingan.inspection.result import Inspection
 
 _HOMES = {
-    "braingan.api": ("augment", "benchmark", "datasets", "inspect", "phantom", "prepare", "sample", "train"),
+    "braingan.api": ("augment", "benchmark", "datasets", "inspect", "phantom", "prepare", "runs", "sample", "train"),
     "braingan.augmentation.counts": ("synthetic_counts",),
     "braingan.augmentation.mixing": ("AugmentedDataset",),
     "braingan.augmentation.synthetic": ("SyntheticSet", "load_synthetic"),
@@ -54,6 +56,8 @@ _HOMES = {
     ),
     "braingan.evaluation.scores": ("Scores",),
     "braingan.generation.gan": ("GAN",),
+    "braingan.generation.callbacks": ("Callback",),
+    "braingan.generation.listing": ("RunSummary",),
     "braingan.generation.protocol": ("Generator", "GeneratorBackend", "TrainingData", "TrainingRun"),
     "braingan.generation.registry": ("BackendInfo", "create_backend", "list_backends", "register_backend"),
     "braingan.generation.storage": ("load_generator",),
@@ -68,6 +72,7 @@ __all__ = [
     "BackendInfo",
     "BenchmarkResult",
     "BrainganError",
+    "Callback",
     "DataError",
     "Generator",
     "GeneratorBackend",
@@ -78,6 +83,7 @@ __all__ = [
     "LeakageError",
     "OutputError",
     "Preprocessing",
+    "RunSummary",
     "Scores",
     "SettingsError",
     "Split",
@@ -98,6 +104,7 @@ __all__ = [
     "prepare",
     "read_images",
     "register_backend",
+    "runs",
     "sample",
     "synthetic_counts",
     "train",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from braingan.data.phantom import PhantomSummary
     from braingan.data.writing import Written
     from braingan.experiment.result import BenchmarkResult
+    from braingan.generation.listing import RunSummary
     from braingan.generation.protocol import Generator
     from braingan.inspection.result import Inspection
 
@@ -122,6 +123,20 @@ def sample(
     with replacing_folder(Path(out)) as beside:
         write_synthetic(stored, counts, beside, seed=seed)
     return load_synthetic(out)
+
+
+def runs(folder: Path) -> Sequence[RunSummary]:
+    """List the trainings in a folder: state, step, best measure.
+
+    Args:
+        folder: of a run, or of many; all below it is searched.
+
+    Raises:
+        OutputError: it is no folder, or holds no run. A damaged run is listed as such.
+    """
+    from braingan.generation.listing import list_runs
+
+    return list_runs(Path(folder))
 
 
 def augment(

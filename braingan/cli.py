@@ -214,6 +214,14 @@ def _show_datasets(found: Any, given: Mapping[str, Any]) -> Shown:
     return as_published + "\n\n".join(map(known_text, found)), [asdict(known) for known in found]
 
 
+def _show_runs(found: Any, given: Mapping[str, Any]) -> Shown:
+    from dataclasses import asdict
+
+    from braingan.reporting.runs_text import runs_text
+
+    return runs_text(found), [asdict(run) for run in found]
+
+
 def _show_phantom(summary: Any, given: Mapping[str, Any]) -> Shown:
     value = {"out": str(given["out"]), "patients": summary.patients, "images": dict(summary.images)}
     return f"{given['out']}: {summary.patients} phantom patients, {_list_counts(summary.images)}", value
@@ -229,6 +237,7 @@ for _function, _show in (
     (api.datasets, _show_datasets),
     (api.phantom, _show_phantom),
     (api.train, _show_train),
+    (api.runs, _show_runs),
     (api.sample, _show_sample),
     (api.augment, _show_augment),
     (api.benchmark, _show_benchmark),

@@ -12,7 +12,7 @@ import typer.main
 import braingan
 from braingan import api, cli
 
-VERBS = ["inspect", "prepare", "datasets", "phantom", "train", "sample", "augment", "benchmark"]
+VERBS = ["inspect", "prepare", "datasets", "phantom", "train", "runs", "sample", "augment", "benchmark"]
 OWN = {"as_json", "strict", "help"}  # of commands only: how a result is shown, and what the shell learns of it
 
 
