@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 ClassSampling = Literal["balanced", "natural"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 def train(
@@ -37,6 +38,15 @@ def train(
     device: DeviceName = "auto",
     split: Path | None = None,
     class_sampling: ClassSampling = "balanced",
+    precision: Precision = "auto",
+    compile: bool = False,
+    patience: int = 10,
+    checkpoint_every: int | None = None,
+    resume: bool = False,
+    devices: int = 1,
+    num_nodes: int = 1,
+    strategy: str = "auto",
+    log: Sequence[str] | None = None,
     hyperparameters: Mapping[str, Any] | None = None,
     skip_bad: bool = False,
 ) -> Generator:
@@ -54,6 +64,15 @@ def train(
         device: where to compute.
         split: split file; only its training part is learned from. Without one, all images are.
         class_sampling: show every class equally often, or as often as it occurs.
+        precision: of convolutions and products; `auto` times a few steps of each and keeps the quickest.
+        compile: pass the networks through torch.compile; pays on a GPU in long runs.
+        patience: end after so many measurements (one in 100 steps) without better samples; 0 for never.
+        checkpoint_every: steps between two checkpoints; without it, one a minute.
+        resume: start, go on where a stopped training of this folder left off, or return at once if it is finished.
+        devices: processes on each machine that share this training, a device each.
+        num_nodes: machines that share this training.
+        strategy: of Lightning Fabric: auto or ddp.
+        log: tell the training's figures to a logger, too: tensorboard, mlflow, or a plugin's; repeat for more.
         hyperparameters: of the backend, as NAME=VALUE; repeat for more.
         skip_bad: go on without files that cannot be read.
 
@@ -63,24 +82,32 @@ def train(
     from braingan.data.preparation import prepare_folder
     from braingan.data.split import everything, load_split, locate
     from braingan.data.workplace import CACHE, check_place
+    from braingan.engine.team import launch
     from braingan.errors import OutputError
+    from braingan.generation.callbacks import make_callbacks
     from braingan.generation.settings import TrainingSettings
     from braingan.generation.storage import is_finished
-    from braingan.generation.train import check_settings, train_generator
+    from braingan.generation.train import How, check_settings, train_generator
 
     run = Path(run)
-    if is_finished(run):
-        raise OutputError(f"{run} holds a trained generator already; give another folder")
+    if not resume and is_finished(run):
+        raise OutputError(f"{run} holds a trained generator already; give another folder, or --resume")
     check_place(run, Path(data))
     settings = TrainingSettings(
         backend=backend, hyperparameters=hyperparameters or {}, size=size, channels=channels, steps=steps,
-        batch_size=batch_size, seed=seed, class_sampling=class_sampling, device=device,
+        batch_size=batch_size, seed=seed, class_sampling=class_sampling, device=device, precision=precision,
+        compile=compile, patience=patience,
     ).resolved()  # fmt: skip
-    prepared = prepare_folder(Path(data), settings.preprocessing, run / CACHE, skip_bad=skip_bad)
-    check_settings(settings, prepared.spec)
+    callbacks = make_callbacks(log or ())
+    team = launch(device, devices=devices, num_nodes=num_nodes, strategy=strategy)
+    how = How(team, checkpoint_every, callbacks)
+    with team.writer_first():  # the others find what it decoded
+        prepared = prepare_folder(Path(data), settings.preprocessing, run / CACHE, skip_bad=skip_bad)
+    check_settings(settings, prepared.spec, how)
     parts = load_split(Path(split), prepared) if split else everything(prepared)
-    chosen = prepared.select(locate(parts, prepared).train)
-    return train_generator(chosen, parts, settings, run).generator
+    located = locate(parts, prepared)
+    chosen, held_out = prepared.select(located.train), prepared.select(located.val)
+    return train_generator(chosen, parts, settings, run, reference=held_out, resume=resume, how=how).generator
 
 
 def sample(

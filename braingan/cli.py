@@ -13,6 +13,7 @@ import inspect
 import json
 import logging
 import re
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
@@ -22,7 +23,8 @@ import typer
 
 from braingan import api
 from braingan.entry_points import PluginInfo
-from braingan.errors import BrainganError, SettingsError
+from braingan.errors import BrainganError, SettingsError, StoppedError
+from braingan.progress import speaks
 
 # What goes wrong with a user's disk or names, and is no defect of braingan.
 THE_USERS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP}
@@ -43,12 +45,15 @@ Shown = tuple[str, Any]  # what a person reads, what --json prints
 
 def main() -> None:
     """Entry point of the console script."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.INFO if speaks() else logging.ERROR, format="%(message)s", stream=sys.stderr)
     logging.captureWarnings(capture=True)
     for chatty in ("httpx", "huggingface_hub", "timm", "PIL"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
     try:
         app()
+    except StoppedError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(128 + (error.signal or signal.SIGINT)) from None
     except BrainganError as error:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(2) from None
@@ -150,6 +155,8 @@ def _pairs(given: list[str], argument: str) -> dict[str, str]:
 
 
 def _write(text: str) -> None:
+    if not speaks():
+        return
     sys.stdout.write(text.rstrip("\n") + "\n")
 
 

@@ -9,7 +9,8 @@
     ├── SettingsError             options that cannot work, refused before training starts
     ├── BackendError              a backend that is unknown, broken or declared twice
     ├── OutputError               a folder that holds something else already, or nothing usable
-    └── TrainingDivergedError     a loss that is no longer a number
+    ├── TrainingDivergedError     a loss that is no longer a number
+    └── StoppedError              SIGTERM or Ctrl-C; a checkpoint was written
 
 The command line prints these as one line on stderr and exits with code 2; anything else keeps its
 traceback, because it is a defect of braingan or of a plugin.
@@ -45,4 +46,16 @@ class OutputError(BrainganError):
 
 
 class TrainingDivergedError(BrainganError):
-    """A loss is no longer a number; the last good checkpoint is kept."""
+    """A loss is no longer a number; the best checkpoint is kept."""
+
+
+class StoppedError(BrainganError):
+    """A training was asked to stop, and can go on from where it was.
+
+    Attributes:
+        signal: number of the signal that asked.
+    """
+
+    def __init__(self, message: str, signal: int | None = None) -> None:
+        super().__init__(message)
+        self.signal = signal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -15,6 +16,12 @@ log = logging.getLogger("braingan")
 SECONDS_BETWEEN_LINES = 15.0
 
 
+def speaks() -> bool:
+    """Whether this process speaks for the others of its training (those that Fabric, torchrun or SLURM started)."""
+    ranks = [os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK")]
+    return all(rank == "0" for rank in ranks)
+
+
 class Progress:
     """A context manager that counts to `total`.
 
@@ -22,13 +29,17 @@ class Progress:
         title: what is being done.
         total: how many units there are.
         unit: what one is called.
+        done: how many are done already.
     """
 
-    def __init__(self, title: str, total: int, unit: str = "images") -> None:
+    def __init__(self, title: str, total: int, unit: str = "images", *, done: int = 0) -> None:
         self.title, self.total, self.unit = title, total, unit
-        self.done = 0
+        self.done = self._before = done
         self._started = self._last_line = time.monotonic()
-        self._bar = tqdm(total=total, desc=title, unit=f" {unit}", disable=None, leave=False, file=sys.stderr)
+        quiet = None if speaks() else True
+        self._bar = tqdm(
+            total=total, initial=done, desc=title, unit=f" {unit}", disable=quiet, leave=False, file=sys.stderr
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -43,12 +54,12 @@ class Progress:
             if figures:
                 self._bar.set_postfix({name: f"{value:.3f}" for name, value in figures.items()}, refresh=False)
             self._bar.update(count)
-        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+        elif speaks() and time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
             log.info("%s", self._line(figures or {}))
 
     def _line(self, figures: Mapping[str, float]) -> str:
-        rate = self.done / max(time.monotonic() - self._started, 1e-9)
+        rate = (self.done - self._before) / max(time.monotonic() - self._started, 1e-9)
         left = readable_seconds((self.total - self.done) / max(rate, 1e-9))
         shown = "".join(f", {name} {value:.3f}" for name, value in figures.items())
         return f"{self.title}: {self.done}/{self.total} {self.unit}, {rate:.2f}/s, {left} left{shown}"

@@ -29,8 +29,13 @@ def fingerprint(value: Any) -> str:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """Yield a path beside `path`; what was written there takes its place when the block ends well.
+
+    Args:
+        path: the file.
+        durable: wait until the content is on the disk before it takes its place, and the place too, so that not even
+            a power cut leaves half of it.
 
     Raises:
         OutputError: the file cannot be written (a read-only folder, a full disk).
@@ -39,12 +44,28 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield beside
+        if durable:
+            _sync(beside)
         os.replace(beside, path)
+        if durable:
+            _sync(path.parent)
     except (OSError, SafetensorError) as error:  # safetensors has a name of its own for a full disk
         raise OutputError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
     finally:
         with suppress(OSError):
             beside.unlink()
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:  # Windows does not open folders
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from braingan.data.records import ImageSpec
 from braingan.errors import OutputError, SettingsError
 from braingan.generation.generator import GANGenerator
-from braingan.generation.loop import train_gan
+from braingan.generation.loop import choose_gan_precision, train_gan
 from braingan.generation.protocol import Generator, TrainingData, TrainingRun
 
 
@@ -52,13 +52,22 @@ class GAN(ABC):
     def generator_loss(self, D: nn.Module, real: Tensor, fake: Tensor, y: Tensor) -> Tensor:
         """What G minimises: a scalar."""
 
+    def discriminator_penalty(self, D: nn.Module, real: Tensor, fake: Tensor, y: Tensor) -> Tensor | None:
+        """What D is fined for besides, or None.
+
+        A scalar, computed in every `penalty_every`-th update only, and then taken that many times as strong
+        (Karras et al. 2020, "lazy regularization"). D is the network itself, so that it can be differentiated twice.
+        """
+        return None
+
+    @property
+    def penalty_every(self) -> int:
+        """Updates of D for each in which the penalty is computed."""
+        return 1
+
     def optimizers(self, G: nn.Module, D: nn.Module) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
         """One optimiser for each network: Adam with betas (0.5, 0.999) (Radford et al. 2016)."""
-        betas = (0.5, 0.999)
-        return (
-            torch.optim.Adam(G.parameters(), self.learning_rate, betas),
-            torch.optim.Adam(D.parameters(), self.learning_rate, betas),
-        )
+        return adam(G, self.learning_rate, (0.5, 0.999)), adam(D, self.learning_rate, (0.5, 0.999))
 
     def after_discriminator_step(self, D: nn.Module) -> None:  # noqa: B027 - most losses need nothing here
         """Called after each update of D."""
@@ -74,6 +83,10 @@ class GAN(ABC):
             raise SettingsError(f"learning_rate {self.learning_rate} was given; above 0 to below 1 works")
         if not 0 <= self.ema_decay < 1:
             raise SettingsError(f"ema_decay {self.ema_decay} was given; 0 to below 1 works")
+
+    def choose_precision(self, data: TrainingData, run: TrainingRun) -> tuple[str, dict[str, float]]:
+        """The precision in which steps are quickest, and what was timed; see `loop.choose_gan_precision`."""
+        return choose_gan_precision(self, data, run)
 
     def fit(self, data: TrainingData, run: TrainingRun) -> Generator:
         """Train G against D; see `loop.train_gan`."""
@@ -94,3 +107,8 @@ class GAN(ABC):
         except RuntimeError as error:
             raise OutputError(f"the weights do not fit {type(self).__name__} at size {spec.size}") from error
         return GANGenerator(G, spec, self.latent_size)
+
+
+def adam(network: nn.Module, learning_rate: float, betas: tuple[float, float]) -> torch.optim.Optimizer:
+    """Adam as GANs use it, with all weights updated in one pass."""
+    return torch.optim.Adam(network.parameters(), learning_rate, betas, fused=True)

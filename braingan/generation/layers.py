@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that everybody uses
 
 from braingan.data.records import ImageSpec
+from braingan.engine.convolutions import Convolution, TransposedConvolution
 
 
 class UpsamplingGenerator(nn.Module):
@@ -31,10 +32,11 @@ class UpsamplingGenerator(nn.Module):
         widths = [_width(base_channels, 4 * 2**level) for level in range(int(math.log2(spec.size // 4)))]
         self.start = widths[0]
         self.dense = nn.Linear(latent_size + self.classes, self.start * 4 * 4)
-        layers: list[nn.Module] = [nn.BatchNorm2d(self.start), nn.ReLU()]
+        # In place: a map more in memory takes longer to write than the rest of the layer. What comes before needs no copy.
+        layers: list[nn.Module] = [nn.BatchNorm2d(self.start), nn.ReLU(inplace=True)]
         for wide, narrow in pairwise(widths):
-            layers += [nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False), nn.BatchNorm2d(narrow), nn.ReLU()]
-        self.layers = nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], spec.channels, 4, 2, 1), nn.Tanh())
+            layers += [TransposedConvolution(wide, narrow, 4, 2, 1, bias=False), nn.BatchNorm2d(narrow), nn.ReLU(inplace=True)]
+        self.layers = nn.Sequential(*layers, TransposedConvolution(widths[-1], spec.channels, 4, 2, 1), nn.Tanh())
         self.apply(init_weights)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
@@ -55,7 +57,7 @@ class ProjectionHead(nn.Module):
 
     def __init__(self, features: int, classes: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.linear = nn.Linear(features, 1)
         self.embedding = nn.Embedding(classes, features) if classes > 1 else None
         self.apply(init_weights)
@@ -69,6 +71,17 @@ class ProjectionHead(nn.Module):
         return logits
 
 
+class Dropout(nn.Dropout):
+    """`torch.nn.Dropout` with a quicker draw on a CPU, where drawing bits takes four times as long as numbers."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
+        """Drops, and scales what is kept, in training; else gives what came."""
+        if not self.training or not 0 < self.p < 1 or input.device.type != "cpu":
+            return super().forward(input)
+        kept = torch.rand(input.shape) >= self.p
+        return input * kept.to(input.dtype).mul_(1 / (1 - self.p))
+
+
 def strided_convolutions(channels: Sequence[int], *, batch_norm: bool) -> nn.Sequential:
     """Convolutions with kernel 3 and stride 2 through these widths, each followed by LeakyReLU(0.2).
 
@@ -79,7 +92,7 @@ def strided_convolutions(channels: Sequence[int], *, batch_norm: bool) -> nn.Seq
     layers: list[nn.Module] = []
     for number, (narrow, wide) in enumerate(pairwise(channels)):
         norm = [nn.BatchNorm2d(wide)] if batch_norm and number else []
-        layers += [nn.Conv2d(narrow, wide, 3, 2, 1), *norm, nn.LeakyReLU(0.2)]
+        layers += [Convolution(narrow, wide, 3, 2, 1), *norm, nn.LeakyReLU(0.2, inplace=True)]
     return nn.Sequential(*layers).apply(init_weights)
 
 

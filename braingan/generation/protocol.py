@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from braingan.data.records import ImageSpec
+from braingan.engine.precision import check_precision
+from braingan.engine.team import Team
 from braingan.errors import SettingsError
+from braingan.generation.callbacks import Callbacks
 
 ClassSampling = Literal["balanced", "natural"]
 
@@ -24,11 +27,16 @@ class TrainingData:
         images: (N, C, H, W) uint8.
         labels: (N,) int64, indices into `spec.classes`.
         spec: size, channels and class names.
+        reference_images: (M, C, H, W) uint8 that samples are compared with to choose a checkpoint, never learned
+            from: of the validation patients. None where the training images themselves have to do.
+        reference_labels: (M,) int64.
     """
 
     images: Tensor
     labels: Tensor
     spec: ImageSpec
+    reference_images: Tensor | None = None
+    reference_labels: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or tuple(self.images.shape[1:]) != self.spec.shape:
@@ -58,6 +66,13 @@ class TrainingRun:
         seed: of everything random in the training.
         device: where to compute.
         class_sampling: "balanced" draws every class equally often, "natural" as often as it occurs.
+        precision: "float32", "bfloat16" or "float16".
+        compile: whether networks go through `torch.compile`.
+        checkpoint_every: steps between two checkpoints; None for one a minute.
+        patience: measurements without a better one after which training ends; 0 for never.
+        callbacks: told what happens; see `braingan.generation.callbacks`.
+        settings: what to note in `run.json`, JSON-able.
+        team: the processes that share this training; by default this one alone.
     """
 
     folder: Path
@@ -66,6 +81,13 @@ class TrainingRun:
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     class_sampling: ClassSampling = "balanced"
+    precision: str = "float32"
+    compile: bool = False
+    checkpoint_every: int | None = None
+    patience: int = 10
+    callbacks: Callbacks = field(default_factory=Callbacks)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    team: Team | None = None
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -75,6 +97,15 @@ class TrainingRun:
         check_seed(self.seed)
         if self.class_sampling not in {"balanced", "natural"}:
             raise SettingsError(f"class sampling {self.class_sampling!r} was asked; 'balanced' or 'natural' work")
+        check_precision(self.precision)
+        if self.checkpoint_every is not None and self.checkpoint_every < 1:
+            raise SettingsError(f"a checkpoint every {self.checkpoint_every} steps was asked; 1 or more work")
+        if self.patience < 0:
+            raise SettingsError(f"a patience of {self.patience} was asked; 0 (never stop early) or more work")
+        if self.team and self.batch_size % self.team.size:
+            raise SettingsError(
+                f"a batch of {self.batch_size} cannot be shared by {self.team.size} processes; a multiple works"
+            )
 
 
 class Generator(Protocol):

@@ -10,6 +10,8 @@ from braingan.data.preprocessing import Preprocessing
 from braingan.generation.protocol import ClassSampling
 from braingan.generation.registry import create_backend, hyperparameters_of
 
+EARLIER: dict[str, Any] = {"precision": "float32", "patience": 0}  # what versions did that did not yet note it
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
@@ -25,6 +27,9 @@ class TrainingSettings:
         seed: of everything random.
         class_sampling: "balanced" or "natural".
         device: what was asked.
+        precision: "float32", "bfloat16", "float16", or "auto" for the quickest.
+        compile: whether networks go through `torch.compile`.
+        patience: measurements without a better one after which training ends; 0 for never.
     """
 
     backend: str = "dcgan"
@@ -36,6 +41,9 @@ class TrainingSettings:
     seed: int = 0
     class_sampling: ClassSampling = "balanced"
     device: str = "auto"
+    precision: str = "auto"
+    compile: bool = False
+    patience: int = 10
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -58,5 +66,5 @@ class TrainingSettings:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
-        """From what `to_json` gave."""
-        return cls(**value)
+        """From what `to_json` gave, in this version or an earlier one."""
+        return cls(**(EARLIER | value))

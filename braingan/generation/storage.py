@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -47,15 +49,42 @@ class StoredGenerator:
     folder: Path
 
 
-def is_finished(run: Path) -> bool:
-    """Whether a run folder holds a trained generator."""
-    return (run / MODEL).exists()
+def is_finished(run: Path, steps: int = 0) -> bool:
+    """Whether a run folder holds a generator that was trained for so many steps, or whose patience ran out."""
+    trained = steps_of(run)
+    if trained is None:
+        return False
+    done = read_json(run / CONFIG).get("step")
+    return trained >= steps or (done is not None and done < trained)
+
+
+def steps_of(run: Path) -> int | None:
+    """For how many steps the generator in a run folder was trained, or None where there is none."""
+    if not (run / MODEL).exists():
+        return None
+    steps: int = read_json(run / CONFIG)["settings"]["steps"]
+    return steps
 
 
 def save_run(
-    run: Path, generator: Generator, settings: TrainingSettings, train: PreparedSet, split: Split, seconds: float
+    run: Path,
+    generator: Generator,
+    settings: TrainingSettings,
+    train: PreparedSet,
+    split: Split,
+    record: Mapping[str, Any],
 ) -> None:
-    """Write a run folder; the weights come last, so that a folder with weights is complete."""
+    """Write a run folder; the weights come last, so that a folder with weights is complete.
+
+    Args:
+        run: the folder.
+        generator: what was trained.
+        settings: how it was trained.
+        train: on what.
+        split: of the data.
+        record: `seconds` of training and, from backends that note them, `step`, `best_step`, `best_distance`.
+    """
+    (run / MODEL).unlink(missing_ok=True)  # of fewer steps
     split.save(run / SPLIT)
     Seen.of(looks_of(train)).save(run)
     config = {
@@ -66,7 +95,7 @@ def save_run(
         "bad_files": [asdict(bad) for bad in train.bad_files],
         "train_hash": split.train_hash,
         "train_images": len(split.train),
-        "seconds": round(seconds, 1),
+        **record,
         "versions": versions(),
     }
     write_json(run / CONFIG, config)

@@ -5,26 +5,54 @@ from __future__ import annotations
 import logging
 import shutil
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from torch import Tensor
+
+from braingan.data.files import read_json, write_json
 from braingan.data.preparation import PreparedSet
 from braingan.data.records import ImageSpec
 from braingan.data.split import Split
 from braingan.data.workplace import claim
 from braingan.engine.devices import resolve_device
-from braingan.errors import SplitError
-from braingan.generation.protocol import TrainingData, TrainingRun
+from braingan.engine.precision import check_precision
+from braingan.engine.team import Team
+from braingan.errors import OutputError, SplitError
+from braingan.generation.callbacks import Callback, Callbacks
+from braingan.generation.journal import JOURNAL
+from braingan.generation.protocol import GeneratorBackend, TrainingData, TrainingRun
 from braingan.generation.registry import create_backend
 from braingan.generation.settings import TrainingSettings
-from braingan.generation.storage import StoredGenerator, is_finished, load_run, save_run
+from braingan.generation.storage import StoredGenerator, is_finished, load_run, save_run, steps_of
 from braingan.progress import readable_seconds
 
 log = logging.getLogger("braingan")
 
-LEFTOVERS = {"stats.jsonl", "samples", "checkpoints", "split.json", "config.json", "seen.safetensors"}
+RESOLVED = "resolved.json"  # what "auto" came to
+
+LEFTOVERS = {"stats.jsonl", "samples", "checkpoints", "split.json", "config.json", "seen.safetensors", "run.json",
+             RESOLVED}  # fmt: skip
+MAY_CHANGE = {"device", "steps"}  # between two calls on one folder
 
 
-def check_settings(settings: TrainingSettings, spec: ImageSpec) -> None:
+@dataclass(frozen=True)
+class How:
+    """What does not decide the weights of a training.
+
+    Attributes:
+        team: the processes that share it.
+        checkpoint_every: steps between two checkpoints; None for one a minute.
+        callbacks: told what happens.
+    """
+
+    team: Team
+    checkpoint_every: int | None = None
+    callbacks: tuple[Callback, ...] = ()
+
+
+def check_settings(settings: TrainingSettings, spec: ImageSpec, how: How | None = None) -> None:
     """Refuse what cannot work before any training starts.
 
     Raises:
@@ -32,39 +60,115 @@ def check_settings(settings: TrainingSettings, spec: ImageSpec) -> None:
         SettingsError: see `TrainingRun`, `GeneratorBackend.check`.
     """
     create_backend(settings.backend, **settings.hyperparameters).check(spec)
-    _training_run(settings, Path())
+    check_precision(settings.precision)
+    _training_run(settings, Path(), how or How(Team(resolve_device(settings.device))))
 
 
-def train_generator(train: PreparedSet, split: Split, settings: TrainingSettings, run: Path) -> StoredGenerator:
-    """Train on the images given, or take up what is finished.
+def train_generator(
+    train: PreparedSet,
+    split: Split,
+    settings: TrainingSettings,
+    run: Path,
+    *,
+    reference: PreparedSet | None = None,
+    resume: bool = True,
+    how: How | None = None,
+) -> StoredGenerator:
+    """Train on the images given, go on with what was stopped, or take up what is finished.
 
     Args:
-        train: the training images; the backend sees these and nothing else.
+        train: the training images; the backend learns from these and nothing else.
         split: says so in the run folder; `split.train` are the same images.
-        settings: how.
-        run: the folder; one that holds an unfinished training is started anew, one that holds a
-            finished training of the same images with the same settings is loaded.
+        settings: what decides the weights.
+        run: the folder; one that holds a finished training of the same images with the same settings is loaded.
+        reference: held-out images with which samples are compared to choose a checkpoint: those of `split.val`.
+        resume: whether to go on with an unfinished training in the folder; without, it is refused.
+        how: what does not decide the weights.
 
     Raises:
         OutputError: the folder holds something else, or another training.
         SplitError: a class without training images.
+        StoppedError: SIGTERM or Ctrl-C came.
     """
+    how = how or How(Team(resolve_device(settings.device)))
     settings = settings.resolved()
-    check_settings(settings, train.spec)
+    check_settings(settings, train.spec, how)
     _check_classes(train)
-    claim(run, settings.to_json() | {"training images": split.train_hash[:12]}, may_change={"device"})
-    if is_finished(run):
+    if how.team.writes:
+        claim(run, settings.to_json() | {"training images": split.train_hash[:12]}, may_change=MAY_CHANGE)
+        _check_unfinished(run, settings, resume=resume)
+    how.team.wait()
+    if is_finished(run, settings.steps):
         log.info("taking the finished generator in %s", run)
         return load_run(run)
-    _clear(run)
     backend = create_backend(settings.backend, **settings.hyperparameters)
+    data = TrainingData(train.images, train.labels, train.spec, *_held_out(reference))
+    settings = replace(settings, precision=_settle_precision(backend, data, settings, run, how))
     started = time.monotonic()
-    data = TrainingData(train.images, train.labels, train.spec)
-    generator = backend.fit(data, _training_run(settings, run))
-    seconds = time.monotonic() - started
-    save_run(run, generator, settings, train, split, seconds)
-    log.info("trained %s in %s: %s", settings.backend, readable_seconds(seconds), run)
+    generator = backend.fit(data, _training_run(settings, run, how))
+    if how.team.writes:
+        record = _record_of(run) or {"seconds": round(time.monotonic() - started, 1)}
+        save_run(run, generator, settings, train, split, record)
+        log.info("trained %s in %s: %s", settings.backend, readable_seconds(time.monotonic() - started), run)
+    how.team.wait()
     return load_run(run)
+
+
+def _check_unfinished(run: Path, settings: TrainingSettings, *, resume: bool) -> None:
+    """Refuse what would lose work; remove what a training left that never came to a checkpoint."""
+    trained = steps_of(run)
+    if trained is not None and settings.steps < trained:
+        raise OutputError(f"{run} holds a generator of {trained} steps, {settings.steps} were asked; give another "
+                          "folder, or as many steps")  # fmt: skip
+    if any((run / "checkpoints").glob("step_*.safetensors")):
+        if not resume:
+            raise OutputError(f"{run} holds an unfinished training; --resume goes on with it, or give another folder")
+    elif trained is None:
+        _clear(run)
+
+
+def _held_out(reference: PreparedSet | None) -> tuple[Tensor | None, Tensor | None]:
+    return (reference.images, reference.labels) if reference is not None and len(reference) else (None, None)
+
+
+def _settle_precision(
+    backend: GeneratorBackend, data: TrainingData, settings: TrainingSettings, run: Path, how: How
+) -> str:
+    """What "auto" comes to: timed once, and kept for as long as the run is gone on with."""
+    if settings.precision != "auto":
+        return settings.precision
+    path = run / RESOLVED
+    if how.team.writes and not path.exists():
+        precision, milliseconds = resolve_precision(backend, data, settings, how)
+        write_json(path, {"precision": precision, "milliseconds a step": milliseconds})
+    how.team.wait()
+    settled: str = read_json(path)["precision"]
+    return settled
+
+
+def resolve_precision(
+    backend: GeneratorBackend, data: TrainingData, settings: TrainingSettings, how: How
+) -> tuple[str, dict[str, float]]:
+    """The quickest precision for a training, and what was timed; float32 for a backend that does not choose.
+
+    A backend chooses if it has a method `choose_precision(data, run)`, as those of `GAN` do.
+    """
+    choose = getattr(backend, "choose_precision", None)
+    if choose is None:
+        return "float32", {}
+    alone = How(Team(how.team.device))
+    precision, milliseconds = choose(data, _training_run(replace(settings, precision="float32"), Path(), alone))
+    timed = ", ".join(f"{name} {value:.0f} ms" for name, value in milliseconds.items())
+    log.info("precision %s%s", precision, f" (a step takes {timed})" if timed else "")
+    return precision, milliseconds
+
+
+def _record_of(run: Path) -> dict[str, Any]:
+    """What the backend noted of its training, over all stops; nothing of one with a loop of its own."""
+    if not (run / JOURNAL).exists():
+        return {}
+    noted = read_json(run / JOURNAL)
+    return {name: noted.get(name) for name in ("step", "best_step", "best_distance", "seconds", "resumed", "machine")}
 
 
 def _check_classes(train: PreparedSet) -> None:
@@ -75,14 +179,22 @@ def _check_classes(train: PreparedSet) -> None:
         raise SplitError(f"the training part has no image of class {missing[0]!r}; give a split that has")
 
 
-def _training_run(settings: TrainingSettings, folder: Path) -> TrainingRun:
+def _training_run(settings: TrainingSettings, folder: Path, how: How) -> TrainingRun:
+    precision = "float32" if settings.precision == "auto" else settings.precision
     return TrainingRun(
         folder=folder,
         steps=settings.steps,
         batch_size=settings.batch_size,
         seed=settings.seed,
-        device=resolve_device(settings.device),
+        device=how.team.device,
         class_sampling=settings.class_sampling,
+        precision=precision,
+        compile=settings.compile,
+        patience=settings.patience,
+        checkpoint_every=how.checkpoint_every,
+        callbacks=Callbacks(how.callbacks),
+        settings=settings.to_json(),
+        team=how.team,
     )
 
 

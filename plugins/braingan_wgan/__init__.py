@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from braingan import ImageSpec, SettingsError
-from braingan.generation.gan import GAN
+from braingan.generation.gan import GAN, adam
 from braingan.generation.layers import ProjectionHead, UpsamplingGenerator, strided_convolutions
 
 
@@ -79,22 +79,32 @@ class WGANGP(Wasserstein):
 
     Attributes:
         gp_weight: of the penalty.
+        gp_every: updates of the critic for each in which the penalty is computed, and taken that many times as
+            strong. 1 is the paper's.
     """
 
     learning_rate: float = 1e-4
     gp_weight: float = 10.0
+    gp_every: int = 1
 
-    def discriminator_loss(self, D: nn.Module, real: Tensor, fake: Tensor, y: Tensor) -> Tensor:
-        """The critic's estimate of the distance, negative, and the penalty."""
-        return super().discriminator_loss(D, real, fake, y) + self.gp_weight * gradient_penalty(D, real, fake, y)
+    def check(self, spec: ImageSpec) -> None:
+        """Raise `SettingsError` for what the networks cannot make or be."""
+        super().check(spec)
+        if self.gp_every < 1:
+            raise SettingsError(f"gp_every {self.gp_every} was given; 1 or more work")
+
+    @property
+    def penalty_every(self) -> int:
+        """See `GAN.penalty_every`."""
+        return self.gp_every
+
+    def discriminator_penalty(self, D: nn.Module, real: Tensor, fake: Tensor, y: Tensor) -> Tensor | None:
+        """The gradient penalty."""
+        return self.gp_weight * gradient_penalty(D, real, fake, y)
 
     def optimizers(self, G: nn.Module, D: nn.Module) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
         """Adam with betas (0, 0.9), as in the paper."""
-        betas = (0.0, 0.9)
-        return (
-            torch.optim.Adam(G.parameters(), self.learning_rate, betas),
-            torch.optim.Adam(D.parameters(), self.learning_rate, betas),
-        )
+        return adam(G, self.learning_rate, (0.0, 0.9)), adam(D, self.learning_rate, (0.0, 0.9))
 
 
 class Critic(nn.Module):

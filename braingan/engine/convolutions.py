@@ -1,0 +1,124 @@
+"""Convolutions that take the quick way on a CPU where the library's own is slow.
+
+Two kinds of work are slow there, whatever the type of numbers, and quick as one matrix product over patches (im2col;
+Chellapilla et al. 2006): the gradient of the weights where the feature map is small, and everything that makes images
+of one or two channels. Which way is taken depends on shapes alone, never on timing, so that a run that is taken up
+again computes the very same numbers. Both ways are equal up to rounding.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name that everybody uses
+
+SMALL = 16  # positions of a feature map: up to 4x4, a product needs a quarter to nine tenths of the time; at 8x8 as much
+THIN = 2  # channels of an image: a product needs a quarter to nine tenths of the time; with 4 it needs more
+
+Pair = tuple[int, int]
+
+
+class Convolution(nn.Conv2d):
+    """`torch.nn.Conv2d`, with the quick ways. Its state is the same."""
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002 - torch's name
+        if not _plain(self, input):
+            return super()._conv_forward(input, weight, bias)
+        return _apply(input, weight, bias, self, transposed=False)
+
+
+class TransposedConvolution(nn.ConvTranspose2d):
+    """`torch.nn.ConvTranspose2d`, with the quick ways. Its state is the same."""
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:  # noqa: A002 - torch's name
+        """(N, C, H, W) -> (N, C', H', W')."""
+        if output_size is not None or any(self.output_padding) or not _plain(self, input):
+            return super().forward(input, output_size)
+        return _apply(input, self.weight, self.bias, self, transposed=True)
+
+
+def _plain(layer: nn.Conv2d | nn.ConvTranspose2d, images: Tensor) -> bool:
+    """Whether the quick ways are known for this layer, and wanted: on a GPU the library's own are quick."""
+    return (
+        images.device.type == "cpu"
+        and images.ndim == 4
+        and layer.groups == 1
+        and layer.dilation == (1, 1)
+        and layer.padding_mode == "zeros"
+        and not isinstance(layer.padding, str)
+    )
+
+
+def _apply(
+    images: Tensor, weight: Tensor, bias: Tensor | None, layer: nn.Conv2d | nn.ConvTranspose2d, *, transposed: bool
+) -> Tensor:
+    if torch.is_autocast_enabled("cpu"):  # autocast does not look into functions of one's own
+        dtype = torch.get_autocast_dtype("cpu")
+        images, weight, bias = images.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    result: Tensor = _Convolve.apply(images, weight, bias, layer.stride, layer.padding, transposed)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Convolve(torch.autograd.Function):
+    """A convolution or a transposed one. Its backward is made of differentiable operations: it can be derived again."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, images: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, transposed: bool
+    ) -> Tensor:
+        ctx.save_for_backward(images, weight)
+        ctx.bias = None if bias is None else list(bias.shape)
+        ctx.stride, ctx.padding, ctx.transposed = stride, padding, transposed
+        if transposed and weight.shape[1] <= THIN:
+            height, width = (
+                (side - 1) * step - 2 * pad + kernel
+                for side, step, pad, kernel in zip(images.shape[2:], stride, padding, weight.shape[2:], strict=True)
+            )
+            made = _spread(images, weight, (height, width), stride, padding)
+            return made if bias is None else made.add_(bias.view(-1, 1, 1))
+        convolve = F.conv_transpose2d if transposed else F.conv2d
+        return convolve(images, weight, bias, stride, padding)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        images, weight = ctx.saved_tensors
+        of_images, of_weight, of_bias = ctx.needs_input_grad[:3]
+        made: list[Tensor | None] = [None, None, None]
+        if of_images and not ctx.transposed and images.shape[1] <= THIN:
+            size = images.shape[2], images.shape[3]
+            made[0], of_images = _spread(gradient, weight, size, ctx.stride, ctx.padding), False
+        narrow, wide = (images, gradient) if ctx.transposed else (gradient, images)
+        if of_weight and narrow.shape[2] * narrow.shape[3] <= SMALL:
+            made[1], of_weight = _gather(narrow, wide, weight, ctx.stride, ctx.padding), False
+        wanted = [of_images, of_weight, of_bias]
+        rest = torch.ops.aten.convolution_backward(
+            gradient, images, weight, ctx.bias, ctx.stride, ctx.padding, (1, 1), ctx.transposed, (0, 0), 1, wanted
+        )
+        made = [theirs if want else own for own, theirs, want in zip(made, rest, wanted, strict=True)]
+        return *made, None, None, None
+
+
+def _spread(narrow: Tensor, weight: Tensor, size: Pair, stride: Pair, padding: Pair) -> Tensor:
+    """Each position's values times the kernel, added up where they overlap: a transposed convolution.
+
+    (N, K, h, w), (K, C, kh, kw) -> (N, C, *size).
+    """
+    count, channels = narrow.shape[:2]
+    patches = narrow.permute(0, 2, 3, 1).reshape(-1, channels) @ weight.reshape(channels, -1)
+    patches = patches.view(count, -1, patches.shape[1]).transpose(1, 2)
+    return F.fold(patches, size, weight.shape[2:], padding=padding, stride=stride)  # type: ignore[arg-type]
+
+
+def _gather(narrow: Tensor, wide: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
+    """The weights' gradient: the narrow map's values times the patches of the wide one that they belong to.
+
+    (N, K, h, w), (N, C, H, W), (K, C, kh, kw) -> (K, C, kh, kw).
+    """
+    (rows, columns), (down, right), (kh, kw) = narrow.shape[2:], stride, weight.shape[2:]
+    padded = F.pad(wide.permute(0, 2, 3, 1), (0, 0, padding[1], padding[1], padding[0], padding[0]))
+    patches = padded.unfold(1, kh, down)[:, :rows].unfold(2, kw, right)[:, :, :columns]  # (N, h, w, C, kh, kw)
+    patches = patches.permute(0, 1, 2, 4, 5, 3).reshape(-1, kh * kw * wide.shape[1])  # channels last: whole runs
+    values = narrow.permute(0, 2, 3, 1).reshape(-1, narrow.shape[1])
+    return (values.t() @ patches).view(-1, kh, kw, wide.shape[1]).permute(0, 3, 1, 2)

@@ -1,0 +1,54 @@
+"""SIGTERM and Ctrl-C as a wish that is granted at the next safe moment."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class StopWish:
+    """Whether somebody asked to stop.
+
+    Attributes:
+        signal: number of the signal that came, or None.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.signal is not None
+
+
+@contextmanager
+def stop_wishes() -> Iterator[StopWish]:
+    """Take SIGTERM and SIGINT as a wish while the block runs; the second one acts at once, as it would have before.
+
+    Outside of the main thread signals cannot be taken, and the wish stays unset.
+    """
+    wish = StopWish()
+    before: dict[signal.Signals, Any] = {}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def take(number: int, frame: FrameType | None) -> None:
+        wish.signal = number
+        restore()
+
+    try:
+        for number in SIGNALS:
+            before[number] = signal.getsignal(number)
+            signal.signal(number, take)
+    except ValueError:  # not the main thread
+        before.clear()
+    try:
+        yield wish
+    finally:
+        restore()
