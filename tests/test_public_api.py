@@ -26,6 +26,14 @@ def test_importing_braingan_and_asking_for_help_imports_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 
+def test_training_and_augmenting_start_without_what_only_scoring_needs() -> None:
+    code = (
+        "import sys, braingan.generation.train, braingan.augmentation.augment\n"
+        "print(*sorted({'torchvision', 'timm', 'sklearn', 'matplotlib'} & sys.modules.keys()))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout == "\n"
+
+
 def test_every_public_name_can_be_imported_and_none_is_missing_from_all() -> None:
     assert sorted(braingan.__all__) == sorted(braingan._HOME_OF)
     assert all(getattr(braingan, name) is not None for name in braingan.__all__)

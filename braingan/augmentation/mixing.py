@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
-from torchvision.transforms.functional import pil_to_tensor
 
 from braingan.augmentation.held_out import check_held_out
 from braingan.augmentation.synthetic import SyntheticSet
 from braingan.augmentation.transforms import Transform, as_it_is, with_transform
+from braingan.data.pictures import from_picture
 from braingan.errors import DataError
 
 CONVERTIBLE = ("L", "RGB", "RGBA")
@@ -256,5 +256,5 @@ def _describe(image: Any) -> str:
 
 def _convert(image: Image.Image, mode: str) -> Any:
     if mode.startswith("tensor"):
-        return pil_to_tensor(image.convert("L" if mode == "tensor1" else "RGB"))
+        return from_picture(image.convert("L" if mode == "tensor1" else "RGB"))
     return image if image.mode == mode else image.convert(mode)

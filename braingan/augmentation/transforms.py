@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from torch.utils.data import ConcatDataset, Subset
-from torchvision.datasets.vision import StandardTransform
 
 Transform = Callable[[Any], Any] | None
 
@@ -20,6 +19,8 @@ def with_transform(dataset: Any, transform: Transform) -> tuple[Any, Any]:
         return twin, base
     twin.transform = transform
     if getattr(twin, "transforms", None) is not None:  # torchvision's joint form of the same
+        from torchvision.datasets.vision import StandardTransform  # takes as long to import as torch itself
+
         twin.transforms = StandardTransform(transform, getattr(twin, "target_transform", None))
     return twin, twin
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
-from torchvision.utils import make_grid
 
 from braingan.data.files import replacing
 
+GAP = 2  # black pixels around each image of a grid
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -32,6 +33,12 @@ def to_picture(image: Tensor) -> Image.Image:
     return Image.fromarray(pixels[:, :, 0] if image.shape[0] == 1 else pixels)
 
 
+def from_picture(image: Image.Image) -> Tensor:
+    """A PIL image of 8 bits -> (C, H, W) uint8."""
+    pixels = torch.from_numpy(np.array(image))
+    return pixels[None] if pixels.ndim == 2 else pixels.movedim(-1, 0)
+
+
 def write_png(path: Path, image: Tensor, text: Mapping[str, str]) -> None:
     """Write (C, H, W) uint8 as a PNG with text chunks, whole or not at all."""
     info = PngInfo()
@@ -42,7 +49,13 @@ def write_png(path: Path, image: Tensor, text: Mapping[str, str]) -> None:
 
 
 def grid(images: Tensor, columns: int) -> Tensor:
-    """(N, C, H, W) uint8 -> one (3 or 1, height, width) uint8 picture with `columns` images in a row."""
-    shown = images[:, :3] if images.shape[1] != 2 else images[:, :1]
-    picture: Tensor = make_grid(shown, nrow=columns, padding=2)
+    """(N, C, H, W) uint8 -> one (3, height, width) uint8 picture with `columns` images in a row."""
+    shown = images[:, :3] if images.shape[1] > 2 else images[:, :1].expand(-1, 3, -1, -1)
+    count, _, height, width = shown.shape
+    columns = min(columns, count)
+    picture = shown.new_zeros(3, -(-count // columns) * (height + GAP) + GAP, columns * (width + GAP) + GAP)
+    for number, image in enumerate(shown):
+        row, column = divmod(number, columns)
+        top, left = row * (height + GAP) + GAP, column * (width + GAP) + GAP
+        picture[:, top : top + height, left : left + width] = image
     return picture

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold
 
 from braingan.data.files import fingerprint, read_json, write_json
 from braingan.data.preparation import PreparedSet
@@ -167,6 +166,8 @@ def split_by_group(prepared: PreparedSet, *, seed: int = 0, parts: Sequence[str]
 
 
 def _folds(labels: np.ndarray, groups: np.ndarray, seed: int) -> list[np.ndarray]:
+    from sklearn.model_selection import StratifiedGroupKFold  # a second, which most commands can do without
+
     splitter = StratifiedGroupKFold(n_splits=FOLDS, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about classes with few members: checked by the caller, on the result

@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms.functional import pil_to_tensor
+from torchvision.utils import make_grid
 
 from braingan.data.files import (
     fingerprint,
@@ -14,7 +16,7 @@ from braingan.data.files import (
     sha256_of,
     write_json,
 )
-from braingan.data.pictures import grid, to_float, to_picture, to_uint8, write_png
+from braingan.data.pictures import from_picture, grid, to_float, to_picture, to_uint8, write_png
 from braingan.errors import OutputError
 
 
@@ -186,3 +188,17 @@ def test_a_picture_is_written_with_its_text(tmp_path: Path, channels: int, mode:
 def test_a_grid_can_be_shown_whatever_the_channels(channels: int) -> None:
     picture = grid(torch.full((5, channels, 8, 8), 9, dtype=torch.uint8), columns=3)
     assert to_picture(picture).size == (3 * 10 + 2, 2 * 10 + 2)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_a_grid_is_what_torchvision_makes(channels: int, count: int) -> None:
+    images = torch.randint(256, (count, channels, 5, 9), dtype=torch.uint8)
+    assert torch.equal(grid(images, columns=3), make_grid(images, nrow=3))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_picture_and_its_pixels_are_one_another(mode: str) -> None:
+    image = Image.effect_noise((9, 5), 50).convert(mode)
+    assert torch.equal(from_picture(image), pil_to_tensor(image))
+    assert to_picture(from_picture(image)).tobytes() == image.tobytes()
