@@ -21,9 +21,9 @@ from PIL import Image, ImageDraw, ImageOps
 
 import braingan
 from braingan import DataError, OutputError, SettingsError
+from braingan.inspection import shortcuts
 from braingan.inspection.inspecting import inspect_folders
 from braingan.inspection.result import RESULT, Inspection
-from braingan.inspection.shortcuts import probe
 from braingan.inspection.statistics import APPEARANCE, BLIND, appearance_statistics, blind_statistics
 from braingan.inspection.sufficiency import Assumptions, smallest_difference
 
@@ -419,8 +419,8 @@ def framed(image: Image.Image) -> Image.Image:
 def test_telling_one_of_two_classes_is_telling_the_other_and_worked_out_once(study: Path) -> None:
     part = inspect_folders(study, None)[1].train
     for values, names in ((part.blind, BLIND), (part.appearance, APPEARANCE)):
-        one, other = probe(values, names, part.labels, 2, part.groups)
-        each = probe(values, names, part.labels, 3, part.groups)  # beside a class of no images, each by itself
+        one, other = shortcuts.probe(values, names, part.labels, 2, part.groups)
+        each = shortcuts.probe(values, names, part.labels, 3, part.groups)  # beside a class of no images: by itself
         assert [one, other] == each[:2]
         assert one.balanced_accuracy is not None
         assert one is other
