@@ -81,7 +81,7 @@ def _summary(run: Path, folder: Path, read: Callable[[Path], dict[str, Any]]) ->
     try:
         return RunSummary(folder=name, **read(run))
     except DAMAGE as error:
-        reason = error if isinstance(error, OutputError) else f"{JOURNAL} is none of braingan: {error}"
+        reason = error if isinstance(error, OutputError) else f"{JOURNAL} is not as braingan writes it: {error}"
         reason = str(reason).replace(f"{run}/", "")
         return RunSummary(folder=name, backend="", state="damaged", message=_line(reason))
 

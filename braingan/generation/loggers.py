@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from urllib.parse import quote
 
 from braingan.errors import SettingsError
 from braingan.generation.callbacks import Callback
@@ -123,7 +122,8 @@ class MLflow(Callback):
             return None
         for chatty in ("mlflow.store.db.utils", "alembic"):  # on every table that they make
             logging.getLogger(chatty).setLevel(logging.WARNING)
-        return f"sqlite:///{quote(home.resolve().as_posix())}/mlflow.db"
+        safe = home.resolve().as_posix().replace("%", "%25").replace("?", "%3F")  # all that its addresses cannot hold
+        return f"sqlite:///{safe}/mlflow.db"
 
     def _new_run(self, folder: Path, home: Path) -> str:
         known = self._client.get_experiment_by_name("braingan")
