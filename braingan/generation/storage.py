@@ -99,8 +99,8 @@ def save_run(
         "versions": versions(),
     }
     write_json(run / CONFIG, config)
-    with replacing(run / MODEL) as beside:
-        save_file(generator.state_dict(), beside, {"format": "pt", "backend": settings.backend})
+    with replacing(run / MODEL, durable=True) as beside:
+        save_file(generator.state_dict(), beside, {"format": "pt"})  # one entry: several come in any order
 
 
 def load_run(run: Path) -> StoredGenerator:
