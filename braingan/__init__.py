@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     )
     from braingan.evaluation.scores import Scores
     from braingan.experiment.result import BenchmarkResult
-    from braingan.generation.callbacks import Callback
+    from braingan.generation.callbacks import Callback, register_logger
     from braingan.generation.gan import GAN
     from braingan.generation.listing import RunSummary
     from braingan.generation.protocol import Generator, GeneratorBackend, TrainingData, TrainingRun
@@ -56,7 +56,7 @@ _HOMES = {
     ),
     "braingan.evaluation.scores": ("Scores",),
     "braingan.generation.gan": ("GAN",),
-    "braingan.generation.callbacks": ("Callback",),
+    "braingan.generation.callbacks": ("Callback", "register_logger"),
     "braingan.generation.listing": ("RunSummary",),
     "braingan.generation.protocol": ("Generator", "GeneratorBackend", "TrainingData", "TrainingRun"),
     "braingan.generation.registry": ("BackendInfo", "create_backend", "list_backends", "register_backend"),
@@ -104,6 +104,7 @@ __all__ = [
     "prepare",
     "read_images",
     "register_backend",
+    "register_logger",
     "runs",
     "sample",
     "synthetic_counts",

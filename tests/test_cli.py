@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from braingan.generation.journal import Journal
+
 BRAINGAN = str(Path(sys.executable).parent / "braingan")
 
 
@@ -39,6 +41,26 @@ def test_the_whole_way_by_commands(tmp_path: Path, tiny_options: list[str], tiny
     assert json.loads(again.stdout) == json.loads((tmp_path / "result" / "result.json").read_text())
 
 
+def test_runs_are_listed_as_a_table_and_as_json(tmp_path: Path) -> None:
+    for name in ("good", "bad"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    book = Journal(tmp_path / "runs" / "good")
+    book.start({"backend": "dcgan"}, 100, 0)
+    book.progress(60, 50, 0.25, 9.0)
+    book.end("stopped", 60, "by Ctrl-C")
+    (tmp_path / "runs" / "bad" / "run.json").write_text("{")
+    listed = run("runs", "runs", cwd=tmp_path)
+    assert listed.returncode == 0
+    assert listed.stderr == ""
+    lines = [line.split() for line in listed.stdout.splitlines()]
+    assert [line[0] for line in lines] == ["state", "damaged", "run.json", "stopped", "by"]
+    assert lines[3][:5] == ["stopped", "60/100", "0.25", "at", "50"]
+    as_json = json.loads(run("runs", "runs", "--json", cwd=tmp_path).stdout)
+    assert [(entry["folder"], entry["state"], entry["step"]) for entry in as_json] == [
+        ("bad", "damaged", None), ("good", "stopped", 60),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -47,6 +69,9 @@ def test_the_whole_way_by_commands(tmp_path: Path, tiny_options: list[str], tiny
         (["sample", "data", "out"], "error: data holds no trained generator"),
         (["train", "data", "run", "--hyperparameters", "base_channels"], "NAME=VALUE works"),
         (["phantom", "out", "--patients", "1"], "error: "),
+        (["runs", "nowhere"], "error: nowhere is not a folder; give one that holds what `braingan train` made"),
+        (["runs", "data"], "error: data holds no run; `braingan train DATA data` makes one"),
+        (["train", "data", "run", "--log", "tensorbord"], "error: logger 'tensorbord' is unknown; did you mean"),
     ],
 )
 def test_an_error_is_one_line_on_stderr_with_exit_code_2(data: Path, arguments: list[str], words: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 import typer.main
 
 from braingan import cli
-from braingan.generation import registry
+from braingan.generation import callbacks, registry
 
 ROOT = Path(__file__).parent.parent
 WITHOUT_CODE = {"index.md", "architecture.md"}
@@ -30,6 +30,7 @@ def blocks(page: Path, language: str) -> list[str]:
 def test_python_in_the_documentation_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(registry.BACKENDS, "registered", dict(registry.BACKENDS.registered))
+    monkeypatch.setattr(callbacks.LOGGERS, "registered", dict(callbacks.LOGGERS.registered))
     module = types.ModuleType("a_page")  # dataclasses look their module up
     monkeypatch.setitem(sys.modules, "a_page", module)
     codes = blocks(page, "python")

@@ -6,7 +6,7 @@ import copy
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from braingan.entry_points import PluginInfo, Plugins
 from braingan.errors import SettingsError
@@ -17,7 +17,8 @@ log = logging.getLogger("braingan")
 class Callback:
     """Is told what happens in a training; every method does nothing unless it is overridden.
 
-    Third parties add theirs through the entry-point group `braingan.loggers`; it is made without arguments.
+    Third parties add theirs through the entry-point group `braingan.loggers`, or with `register_logger`. It is made
+    without arguments before anything is trained, which is the time to refuse what cannot work with `SettingsError`.
     """
 
     def on_start(self, folder: Path, facts: Mapping[str, Any]) -> None:
@@ -29,11 +30,12 @@ class Callback:
         """
 
     def on_figures(self, step: int, figures: Mapping[str, float]) -> None:
-        """Figures are there, a hundred times in a training.
+        """Figures are there, those that `stats.jsonl` gets.
 
         Args:
             step: how many updates of the generator are done.
-            figures: `d_loss`, `g_loss`, `steps_per_second`; where images were measured, `distance` and `diversity`.
+            figures: `d_loss`, `g_loss` and `steps_per_second` every few steps; where samples were measured,
+                `distance` and `diversity`.
         """
 
     def on_samples(self, step: int, picture: Path) -> None:
@@ -53,7 +55,23 @@ class Callback:
         """
 
 
+F = TypeVar("F", bound=Callable[[], Callback])
+
 LOGGERS: Plugins[Callback] = Plugins("braingan.loggers", "logger", SettingsError, "option")
+
+
+def register_logger(name: str) -> Callable[[F], F]:
+    """Class decorator that makes a logger known in this process, without an installed entry point.
+
+    Raises:
+        SettingsError: the name is taken; the message names both.
+    """
+
+    def register(factory: F) -> F:
+        LOGGERS.register(name, factory)
+        return factory
+
+    return register
 
 
 def list_loggers() -> list[PluginInfo]:

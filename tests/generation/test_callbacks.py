@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+import braingan
 from braingan.errors import SettingsError
 from braingan.generation import callbacks
 from braingan.generation.callbacks import Callback, Callbacks, list_loggers, make_callbacks
@@ -147,7 +148,7 @@ def test_a_missing_package_is_named_with_what_to_install(
 
 
 def test_a_logger_of_ones_own_is_made_once_by_its_name(registered: dict[str, Any]) -> None:
-    callbacks.LOGGERS.register("listener", Listener)
+    assert braingan.register_logger("listener")(Listener) is Listener
     (made,) = make_callbacks(["listener", "listener"])
     assert isinstance(made, Listener)
     assert make_callbacks([]) == ()
