@@ -105,7 +105,6 @@ class Training:
             g_loss = self.game.generator_loss(self._D, real, fake, y)
         self._update(self.optimizer_G, g_loss, self.G)
         self.D.requires_grad_(True)
-        self.arithmetic.scaler.update()
         self.ema.update_parameters(self.G)
         return {"d_loss": d_loss.detach(), "g_loss": g_loss.detach()}
 
@@ -190,6 +189,7 @@ class Training:
         self.arithmetic.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.team.average_gradients(network.parameters())
         self.arithmetic.scaler.step(optimizer)
+        self.arithmetic.scaler.update()  # after each of D's turns, too: the scaler takes one step an update
 
     def _batch(self, number: int, *, whole: bool = False) -> tuple[Tensor, Tensor]:
         return self.store.batch(number, self.run.batch_size, slice(None) if whole else self._part)
