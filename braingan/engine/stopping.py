@@ -29,7 +29,8 @@ class StopWish:
 def stop_wishes() -> Iterator[StopWish]:
     """Take SIGTERM and SIGINT as a wish while the block runs; the second one acts at once, as it would have before.
 
-    Outside of the main thread signals cannot be taken, and the wish stays unset.
+    Outside of the main thread signals cannot be taken, and the wish stays unset. A signal that is ignored stays so, as
+    SIGINT is in a job that a script started in the background.
     """
     wish = StopWish()
     before: dict[signal.Signals, Any] = {}
@@ -44,8 +45,10 @@ def stop_wishes() -> Iterator[StopWish]:
 
     try:
         for number in SIGNALS:
-            before[number] = signal.getsignal(number)
-            signal.signal(number, take)
+            handler = signal.getsignal(number)
+            if handler not in {signal.SIG_IGN, None}:  # None: not set by Python, which could not put it back
+                signal.signal(number, take)
+                before[number] = handler
     except ValueError:  # not the main thread
         before.clear()
     try:
