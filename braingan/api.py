@@ -184,6 +184,8 @@ def augment(
     split: Path | None = None,
     test: Path | None = None,
     class_sampling: ClassSampling = "balanced",
+    precision: Precision = "auto",
+    patience: int = 10,
     hyperparameters: Mapping[str, Any] | None = None,
     skip_bad: bool = False,
     allow_leakage: bool = False,
@@ -207,6 +209,8 @@ def augment(
         split: split file; only its training part is learned from and written. Without one, all images are.
         test: folder of held-out images, only to check that the generator has not seen any of them.
         class_sampling: show every class equally often, or as often as it occurs.
+        precision: of convolutions and products; `auto` times a few steps of each and keeps the quickest.
+        patience: end training after so many measurements (one in 100 steps) without better samples; 0 for never.
         hyperparameters: of the backend, as NAME=VALUE; repeat for more.
         skip_bad: go on without files that cannot be read.
         allow_leakage: go on although the generator has seen held-out images, and mark the result. For research.
@@ -219,7 +223,8 @@ def augment(
 
     settings = TrainingSettings(
         backend=backend, hyperparameters=hyperparameters or {}, size=size, channels=channels, steps=steps,
-        batch_size=batch_size, seed=seed, class_sampling=class_sampling, device=device,
+        batch_size=batch_size, seed=seed, class_sampling=class_sampling, device=device, precision=precision,
+        patience=patience,
     )  # fmt: skip
     return augment_folder(
         Path(data),

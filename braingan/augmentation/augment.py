@@ -80,7 +80,8 @@ def augment_folder(
         "generator": stored.sha256[:12] if stored else None,
     }
     claim(out, asked, may_change={"device"})
-    stored = stored or train_generator(train, split, settings, out / GENERATOR)
+    held_back = prepared.select(parts.val)
+    stored = stored or train_generator(train, split, settings, out / GENERATOR, reference=held_back)
     _write(stored, train, counts, out, seed=settings.seed, leakage=leakage)
     return open_augmented(out)
 
