@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,8 @@ def claim(out: Path, asked: Mapping[str, Any], *, may_change: Collection[str] = 
 
 def _refuse_foreign(out: Path) -> None:
     if out.is_dir() and not (out / ASKED).exists():
-        foreign = sorted(entry.name for entry in out.iterdir() if entry.name != CACHE)
+        names = sorted(entry.name for entry in out.iterdir())
+        # A process that was killed while it claimed the folder leaves a part of the note.
+        foreign = [name for name in names if name != CACHE and not fnmatch(name, f".{ASKED}.*.part")]
         if foreign:
             raise OutputError(f"{out} holds {foreign[0]}, which braingan did not write; give a new or empty folder")
