@@ -83,9 +83,10 @@ def save_checkpoint(
     path = checkpoint_path(folder, step)
     with replacing(path, durable=True) as beside:
         save_file(plain, beside, {"facts": text, "sha256": _digest(plain, text)})
-    for old in checkpoints_in(folder)[:-KEPT]:
+    earlier = [old for old in checkpoints_in(folder) if _step_of(old) <= step]  # later: damaged, or of a longer run
+    for old in earlier[:-KEPT]:
         if _step_of(old) != best_step:
-            old.unlink()
+            old.unlink(missing_ok=True)
     return path
 
 
