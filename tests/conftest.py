@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # for subprocesses: tiny networks gain noth
 torch.set_num_threads(1)
 
 WriteData = Callable[..., Path]
+PartOf = Callable[[Path, int], Path]
 
 TINY = {"size": 32, "steps": 2, "batch_size": 4, "hyperparameters": {"base_channels": 4, "latent_size": 8}}
 TINY_OPTIONS = [
@@ -97,3 +100,43 @@ def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("phantom") / "heads"
     braingan.phantom(out, patients=12, slices=2, size=128)
     return out
+
+
+@pytest.fixture(scope="session")
+def part_of(tmp_path_factory: pytest.TempPathFactory) -> PartOf:
+    """A smaller copy of a data folder: every so-manieth patient, or file of each class where no patients are known.
+
+    Made once. Not to be written to; with every first it is the folder itself.
+    """
+
+    @cache
+    def part(data: Path, every: int) -> Path:
+        if every == 1:
+            return data
+        out = tmp_path_factory.mktemp("part") / data.name
+        for file in _some_patients(data, out, every) if (data / "metadata.csv").is_file() else _some_files(data, every):
+            (out / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(data / file, out / file)
+        return out
+
+    return part
+
+
+def _some_patients(data: Path, out: Path, every: int) -> list[str]:
+    """Files of every so-manieth patient, whose rows are written."""
+    with (data / "metadata.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    chosen = set(sorted({row["patient"] for row in rows})[::every])
+    kept = [row for row in rows if row["patient"] in chosen]
+    out.mkdir()
+    with (out / "metadata.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(kept)
+    return [file for row in kept for file in (row["file_name"], row.get("mask", "")) if file]
+
+
+def _some_files(data: Path, every: int) -> list[str]:
+    folders = [path for path in sorted(data.rglob("*")) if path.is_dir()]
+    files = [sorted(path for path in folder.iterdir() if path.is_file())[::every] for folder in folders]
+    return [path.relative_to(data).as_posix() for some in files for path in some]
