@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -53,11 +54,14 @@ def train_gan(game: Game, data: TrainingData, run: TrainingRun) -> nn.Module:
         record.start()
         try:
             _run(training, record, wish)
+            best = training.best()
+            if training.team.any(bool(wish)):  # it came after the last step
+                _stop(training, record, wish)
         except BaseException as error:
             record.fail(error)
             raise
         record.finish()
-        return training.best()
+        return best
 
 
 def choose_gan_precision(game: Game, data: TrainingData, run: TrainingRun) -> tuple[str, dict[str, float]]:
@@ -82,16 +86,21 @@ def _run(training: Training, record: Record, wish: StopWish) -> None:
             training.done += 1
             shown = record.losses(losses)
             progress.advance(1, shown)
-            if training.done % MEASURE_EVERY == 0 or training.done == run.steps:
+            if training.done % MEASURE_EVERY == 0:
                 record.measure()
             if team.any(bool(wish)):
-                record.checkpoint()
-                raise StoppedError(
-                    f"stopped at step {training.done} of {run.steps}; the same command with --resume goes on",
-                    wish.signal,
-                )
+                _stop(training, record, wish)
             if record.due():
                 record.checkpoint()
+        if training.done % MEASURE_EVERY:
+            record.measure()
+        record.checkpoint()
+
+
+def _stop(training: Training, record: Record, wish: StopWish) -> NoReturn:
+    record.checkpoint()
+    at = f"stopped at step {training.done} of {training.run.steps}"
+    raise StoppedError(f"{at}; the same command with --resume goes on", wish.signal)
 
 
 @contextmanager

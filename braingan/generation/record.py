@@ -16,6 +16,7 @@ from braingan.data.pictures import grid, write_png
 from braingan.errors import OutputError, StoppedError, TrainingDivergedError
 from braingan.generation.journal import Journal
 from braingan.generation.training import Training
+from braingan.generation.watchdog import MEASURE_EVERY
 from braingan.versions import versions
 
 STATISTICS = "stats.jsonl"
@@ -78,6 +79,8 @@ class Record:
         training, watchdog = self.training, self.training.watchdog
         if not watchdog.able:
             return
+        if not training.is_finite():
+            raise self._diverged(training.done, self._shown)
         if self.writes:
             G = training.averaged()
             measured = watchdog.measure(training.done, lambda labels: training.sample(G, labels))
@@ -169,7 +172,7 @@ class Record:
         path = self.folder / STATISTICS
         if not path.exists():
             return
-        kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= self.training.done]
+        kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _is_before(line, self.training.done)]
         with replacing(path) as beside:
             beside.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
@@ -185,9 +188,14 @@ class Record:
         self.run.callbacks.on_samples(step, path)
 
 
-def _step_of(line: str) -> float:
-    """The step of a line of statistics; one that a killed process left half-written belongs to none."""
+def _is_before(line: str, done: int) -> bool:
+    """Whether a line of statistics was written before a checkpoint of step `done`, and would be in a longer run, too.
+
+    One that a killed process left half-written was not, nor was the measurement at a run's end between two others.
+    """
     try:
-        return float(json.loads(line)["step"])
+        figures = json.loads(line)
+        step = int(figures["step"])
     except (ValueError, KeyError, TypeError):
-        return math.inf
+        return False
+    return step < done or (step == done and not ("distance" in figures and done % MEASURE_EVERY))

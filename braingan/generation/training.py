@@ -110,6 +110,7 @@ class Training:
 
     def averaged(self) -> nn.Module:
         """The averaged generator, with batch statistics that belong to the averaged weights."""
+        torch.manual_seed(_seed(self.run.seed, 0, NOISE))  # of dropout; steps seed anew
         G: nn.Module = copy.deepcopy(self.ema.module)
         norms = [module for module in G.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
         if norms:
@@ -136,10 +137,11 @@ class Training:
 
     def save(self, seconds: float) -> None:
         """Write a checkpoint of this moment."""
-        facts = {"watch": self.watchdog.watch.to_json(), "scaler": self.arithmetic.state(), "seconds": seconds}
+        regular = self.watchdog.regular
+        facts = {"watch": regular.to_json(), "scaler": self.arithmetic.state(), "seconds": seconds}
         networks, optimizers = self._parts()
-        best = self.watchdog.watch.best_step
-        save_checkpoint(self.run.folder / "checkpoints", self.done, networks, optimizers, facts, best_step=best)
+        folder = self.run.folder / "checkpoints"
+        save_checkpoint(folder, self.done, networks, optimizers, facts, best_step=regular.best_step)
 
     def take_up(self) -> None:
         """Go on from the newest whole checkpoint of the run folder, where there is one."""
@@ -151,7 +153,7 @@ class Training:
         except (RuntimeError, KeyError, IndexError, ValueError) as error:
             raise OutputError(f"the checkpoint of step {found.step} is of other networks: {error}") from error
         self.arithmetic.load(found.facts.get("scaler", {}))
-        self.watchdog.watch = Watch.from_json(found.facts["watch"])
+        self.watchdog.take_up(Watch.from_json(found.facts["watch"]))
         self.done, self.seconds = found.step, found.facts["seconds"]
         log.info("going on from step %d", self.done)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -61,11 +61,13 @@ class Watchdog:
 
     Attributes:
         watch: what has been seen so far.
+        regular: the same without a last measurement that was made because the run ended: what a longer run would
+            have seen, and what checkpoints hold.
         against: what samples are compared with, in words.
     """
 
     def __init__(self, data: TrainingData, run: TrainingRun) -> None:
-        self.watch, self.patience = Watch(), run.patience
+        self.watch, self.regular, self.patience = Watch(), Watch(), run.patience
         held_out = data.reference_images
         if held_out is not None and data.reference_labels is not None and len(held_out) >= FEWEST_HELD_OUT:
             images, labels = held_out, data.reference_labels
@@ -82,6 +84,10 @@ class Watchdog:
     def able(self) -> bool:
         """Whether there are images enough to compare with."""
         return len(self._labels) > 1
+
+    def take_up(self, watch: Watch) -> None:
+        """Go on from what a checkpoint holds."""
+        self.watch, self.regular = watch, replace(watch)
 
     def measure(self, step: int, sample: Callable[[Tensor], Tensor]) -> dict[str, float]:
         """Compare samples with real images, and say what is wrong with them.
@@ -103,6 +109,8 @@ class Watchdog:
         distance = kernel_distance(self._real, fake)
         share = diversity(fake, self._labels) / self._diversity if self._diversity else 1.0
         self._note(step, distance, share)
+        if step % MEASURE_EVERY == 0:
+            self.regular = replace(self.watch)
         return {"distance": round(distance, 6), "diversity": round(share, 4)}
 
     def _note(self, step: int, distance: float, share: float) -> None:
