@@ -14,12 +14,20 @@ from tqdm import tqdm
 
 log = logging.getLogger("braingan")
 SECONDS_BETWEEN_LINES = 15.0
+_silent = False
 
 
 def speaks() -> bool:
     """Whether this process speaks for the others of its training (those that Fabric, torchrun or SLURM started)."""
     ranks = [os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK")]
-    return all(rank == "0" for rank in ranks)
+    return all(rank == "0" for rank in ranks) and not _silent
+
+
+def be_silent() -> None:
+    """Say no more than errors from here on: another process of the same training speaks."""
+    global _silent
+    _silent = True
+    log.setLevel(logging.ERROR)
 
 
 class Progress:

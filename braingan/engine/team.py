@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from braingan.engine.devices import resolve_device
 from braingan.errors import SettingsError
+from braingan.progress import be_silent
 
 T = TypeVar("T")
 
@@ -113,4 +114,6 @@ def launch(device: str, *, devices: int, num_nodes: int, strategy: str) -> Team:
         ) from error
     fabric = Fabric(accelerator=here.type, devices=devices, num_nodes=num_nodes, strategy="ddp")
     fabric.launch()
+    if fabric.global_rank:
+        be_silent()
     return Team(fabric.device, fabric)
