@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,8 +36,10 @@ class TensorBoard(Callback):
         self._writer: Any = None
 
     def on_start(self, folder: Path, facts: Mapping[str, Any]) -> None:
-        """What an earlier start wrote of later steps is hidden: they are done again."""
+        """What was written of steps that are done again is hidden, and removed where all of them are."""
         self._folder, step = folder / "tensorboard", int(facts.get("step", 0))
+        if not step:
+            shutil.rmtree(self._folder, ignore_errors=True)
         self._leave_out_the_host()
         self._writer = self._make(str(self._folder), purge_step=step + 1)
         for name in ("settings", "versions"):
@@ -87,11 +90,14 @@ class MLflow(Callback):
     def on_start(self, folder: Path, facts: Mapping[str, Any]) -> None:
         """A new run of the experiment `braingan`, or the one before a stop."""
         home = folder / "mlflow"
+        note = home / "run_id.txt"
+        goes_on = facts.get("step") and note.exists()
+        if not goes_on:
+            shutil.rmtree(home, ignore_errors=True)  # of a training that did nothing; a database may be half-made
         home.mkdir(exist_ok=True)
         self._client = self._mlflow.MlflowClient(tracking_uri=self._address(home))
-        note = home / "run_id.txt"
-        self._run = note.read_text(encoding="utf-8").strip() if facts.get("step") and note.exists() else ""
-        if self._run:
+        if goes_on:
+            self._run = note.read_text(encoding="utf-8").strip()
             self._client.update_run(self._run, status="RUNNING")
             return
         self._run = self._new_run(folder, home)

@@ -202,10 +202,21 @@ def test_files_of_events_are_not_called_after_the_computer(tmp_path: Path) -> No
     (killed,) = make_callbacks(["tensorboard"])
     killed.on_start(tmp_path, FACTS)
     assert any(socket.gethostname() in file.name for file in (tmp_path / "tensorboard").iterdir())
-    tell_everything(Callbacks(make_callbacks(["tensorboard"])), tmp_path)
+    tell_everything(Callbacks(make_callbacks(["tensorboard"])), tmp_path, step=5)
     names = [file.name for file in (tmp_path / "tensorboard").iterdir()]
     assert len(names) == 2
     assert not any(socket.gethostname() in name for name in names)
+
+
+def test_a_training_that_starts_anew_shows_nothing_of_the_one_before(tmp_path: Path) -> None:
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    (killed,) = make_callbacks(["tensorboard"])
+    killed.on_start(tmp_path, FACTS)
+    killed.on_figures(3, FIGURES)
+    tell_everything(Callbacks(make_callbacks(["tensorboard"])), tmp_path)
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 1
+    seen = events.EventAccumulator(str(tmp_path / "tensorboard"), {"scalars": 0}).Reload()
+    assert [event.step for event in seen.Scalars("d_loss")] == [5, 10]
 
 
 @pytest.mark.filterwarnings(*SILENT)
@@ -217,7 +228,8 @@ def test_mlflow_reads_back_what_was_logged_and_a_resumed_run_is_the_same_run(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "a run #1 at 5%20"
-    folder.mkdir()
+    (folder / "mlflow").mkdir(parents=True)
+    (folder / "mlflow" / "mlflow.db").write_text("half-made by a killed process")
     tell_everything(Callbacks(make_callbacks(["mlflow"])), folder)
     (told,) = make_callbacks(["mlflow"])
     tell_everything(told, folder, step=10)
