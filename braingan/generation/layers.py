@@ -32,10 +32,14 @@ class UpsamplingGenerator(nn.Module):
         widths = [_width(base_channels, 4 * 2**level) for level in range(int(math.log2(spec.size // 4)))]
         self.start = widths[0]
         self.dense = nn.Linear(latent_size + self.classes, self.start * 4 * 4)
-        # In place: a map more in memory takes longer to write than the rest of the layer. What comes before needs no copy.
+        # In place: the layer before needs no copy of what it made, and fresh memory is slow to write.
         layers: list[nn.Module] = [nn.BatchNorm2d(self.start), nn.ReLU(inplace=True)]
         for wide, narrow in pairwise(widths):
-            layers += [TransposedConvolution(wide, narrow, 4, 2, 1, bias=False), nn.BatchNorm2d(narrow), nn.ReLU(inplace=True)]
+            layers += [
+                TransposedConvolution(wide, narrow, 4, 2, 1, bias=False),
+                nn.BatchNorm2d(narrow),
+                nn.ReLU(inplace=True),
+            ]
         self.layers = nn.Sequential(*layers, TransposedConvolution(widths[-1], spec.channels, 4, 2, 1), nn.Tanh())
         self.apply(init_weights)
 
@@ -74,7 +78,7 @@ class ProjectionHead(nn.Module):
 class Dropout(nn.Dropout):
     """`torch.nn.Dropout` with a quicker draw on a CPU, where drawing bits takes four times as long as numbers."""
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
+    def forward(self, input: Tensor) -> Tensor:
         """Drops, and scales what is kept, in training; else gives what came."""
         if not self.training or not 0 < self.p < 1 or input.device.type != "cpu":
             return super().forward(input)
