@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from braingan.cli import app
 from braingan.generation.journal import Journal
 
 BRAINGAN = str(Path(sys.executable).parent / "braingan")
@@ -21,24 +22,32 @@ def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProc
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=environment)
 
 
-def test_the_whole_way_by_commands(tmp_path: Path, tiny_options: list[str], tiny_model: str) -> None:
+def printed(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """What a command prints, without the seconds that a process of its own takes to start."""
+    capsys.readouterr()
+    app([str(argument) for argument in arguments], standalone_mode=False)
+    return capsys.readouterr().out
+
+
+def test_the_whole_way_by_commands(
+    tmp_path: Path, tiny_options: list[str], tiny_model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     drawn = run("phantom", "data", "--patients", 10, "--slices", 3, "--size", 48, "--json", cwd=tmp_path)
     assert json.loads(drawn.stdout)["patients"] == 10
     trained = run("train", "data", "run", *tiny_options, cwd=tmp_path)
     assert trained.stdout == "run: dcgan for no_tumor, tumor at 32 pixels\n"
     assert "training DCGAN on cpu" in trained.stderr
-    sampled = run("sample", "run", "drawn", "--count", 2, "--class", "tumor", "--json", cwd=tmp_path)
-    assert json.loads(sampled.stdout) == {"out": "drawn", "images": {"tumor": 2}}
-    augmented = run("augment", "data", "out", "--ratio", 0.5, *tiny_options, "--json", cwd=tmp_path)
-    counts = json.loads(augmented.stdout)
-    assert sum(counts["real"].values()) == 30
+    sampled = printed(capsys, "sample", "run", "drawn", "--count", 2, "--class", "tumor", "--json")
+    assert json.loads(sampled) == {"out": "drawn", "images": {"tumor": 2}}
+    augmented = printed(capsys, "augment", "data", "out", "--ratio", 0.5, *tiny_options, "--json")
+    assert sum(json.loads(augmented)["real"].values()) == 30
     options = [*tiny_options, "--classifier-steps", 2, "--seeds", 1, "--model", tiny_model]
     judged = run("benchmark", "data", "result", *options, cwd=tmp_path)
     assert judged.returncode == 0, judged.stderr
     assert "macro F1" in judged.stdout
     assert all(arm in judged.stdout for arm in ("real", "synthetic", "combined"))
-    again = run("benchmark", "data", "result", *options, "--json", cwd=tmp_path)
-    assert json.loads(again.stdout) == json.loads((tmp_path / "result" / "result.json").read_text())
+    again = printed(capsys, "benchmark", "data", "result", *options, "--json")
+    assert json.loads(again) == json.loads((tmp_path / "result" / "result.json").read_text())
 
 
 def test_runs_are_listed_as_a_table_and_as_json(tmp_path: Path) -> None:
@@ -88,11 +97,11 @@ def test_a_wrong_option_exits_with_code_2_and_the_usage() -> None:
     assert "no-such-option" in done.stderr
 
 
-def test_the_version_and_the_backends_are_printed() -> None:
+def test_the_version_and_the_backends_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--version").stdout == "0.1.0\n"
-    listed = run("backends")
-    assert listed.stdout.startswith("dcgan    Deep convolutional GAN")
-    assert {entry["name"] for entry in json.loads(run("backends", "--json").stdout)} >= {"dcgan", "wgan", "wgan-gp"}
+    assert run("backends").stdout.startswith("dcgan    Deep convolutional GAN")
+    listed = json.loads(printed(capsys, "backends", "--json"))
+    assert {entry["name"] for entry in listed} >= {"dcgan", "wgan", "wgan-gp"}
 
 
 def test_a_defect_keeps_its_traceback(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import itertools
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -21,6 +20,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 import braingan
 from braingan import DataError, OutputError, SettingsError
+from braingan.cli import app
 from braingan.inspection import shortcuts
 from braingan.inspection.inspecting import inspect_folders
 from braingan.inspection.result import RESULT, Inspection
@@ -307,27 +307,25 @@ def test_synthetic_images_among_the_data_are_serious(
 # --- the command --------------------------------------------------------------------------------------------------
 
 
-def start(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [BRAINGAN, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd,
-        env=environment,
-    )  # fmt: skip
-
-
 def test_strict_fails_for_something_serious_only_and_json_is_all_that_is_printed(
-    heads: Path, spoiled: Path, found: Inspection, honest: Inspection, tmp_path: Path
+    heads: Path, spoiled: Path, found: Inspection, honest: Inspection, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    wrong = start("inspect", spoiled / "train", spoiled / "test", "--strict", "--json", cwd=tmp_path)
-    right = start("inspect", heads, "--strict", "--json", "--out", "seen", cwd=tmp_path)
-    for process, code, same in ((wrong, 1, found), (right, 0, honest)):
-        printed, said = process.communicate()
-        assert process.returncode == code, said
-        assert "Traceback" not in said
-        own = json.loads(printed)  # and nothing else
-        assert own | {"seconds": 0} == json.loads(json.dumps(same.to_json())) | {"seconds": 0}
-    assert [path.name for path in tmp_path.iterdir()] == ["seen"]
-    assert json.loads((tmp_path / "seen" / RESULT).read_text()) == own
+    command = [BRAINGAN, "inspect", str(spoiled / "train"), str(spoiled / "test"), "--strict", "--json"]
+    wrong = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert wrong.returncode == 1, wrong.stderr
+    assert "Traceback" not in wrong.stderr
+    same_in_json(wrong.stdout, found)
+    assert list(tmp_path.iterdir()) == []
+    capfd.readouterr()
+    app(["inspect", str(heads), "--strict", "--json", "--out", str(tmp_path / "seen")], standalone_mode=False)
+    printed = capfd.readouterr().out
+    same_in_json(printed, honest)
+    assert json.loads((tmp_path / "seen" / RESULT).read_text()) == json.loads(printed)
+
+
+def same_in_json(printed: str, inspection: Inspection) -> None:
+    """Whether this inspection is all that was printed."""
+    assert json.loads(printed) | {"seconds": 0} == json.loads(json.dumps(inspection.to_json())) | {"seconds": 0}
 
 
 # --- where it is written ------------------------------------------------------------------------------------------
