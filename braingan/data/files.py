@@ -43,7 +43,10 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        beside.touch()
+        mode = beside.stat().st_mode
         yield beside
+        beside.chmod(mode)  # safetensors writes for its owner alone; here the user's umask decides
         if durable:
             _sync(beside)
         os.replace(beside, path)

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torchvision.transforms.functional import pil_to_tensor
 from torchvision.utils import make_grid
 
@@ -202,3 +203,13 @@ def test_a_picture_and_its_pixels_are_one_another(mode: str) -> None:
     image = Image.effect_noise((9, 5), 50).convert(mode)
     assert torch.equal(from_picture(image), pil_to_tensor(image))
     assert to_picture(from_picture(image)).tobytes() == image.tobytes()
+
+
+def test_files_may_be_read_by_whom_the_umask_allows(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        with replacing(tmp_path / "weights.safetensors") as beside:
+            save_file({"a": torch.zeros(3)}, beside)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "weights.safetensors").stat().st_mode & 0o777 == 0o644
