@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import socket
 import subprocess
@@ -74,8 +75,8 @@ def tell_everything(told: Callback, folder: Path, *, step: int = 0) -> None:
     picture = folder / "samples" / "step_000010.png"
     picture.parent.mkdir(exist_ok=True)
     Image.new("L", (16, 8), 200).save(picture)
-    told.on_start(folder, FACTS | {"step": step})
-    told.on_figures(step + 5, FIGURES)
+    told.on_start(folder, copy.deepcopy(FACTS) | {"step": step})
+    told.on_figures(step + 5, dict(FIGURES))
     told.on_figures(step + 10, FIGURES | {"distance": 0.125})
     told.on_samples(step + 10, picture)
     told.on_end("finished", step + 10)
