@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from braingan.data.files import replacing
@@ -82,7 +82,8 @@ def save_checkpoint(
     text = json.dumps({**facts, "param_groups": groups, "step": step})
     path = checkpoint_path(folder, step)
     with replacing(path, durable=True) as beside:
-        save_file(plain, beside, {"facts": text, "sha256": _digest(plain, text)})
+        # `save_file` would write beside under a name of its own, which nobody clears away after a kill.
+        beside.write_bytes(save(plain, {"facts": text, "sha256": _digest(plain, text)}))
     earlier = [old for old in checkpoints_in(folder) if _step_of(old) <= step]  # later: damaged, or of a longer run
     for old in earlier[:-KEPT]:
         if _step_of(old) != best_step:
