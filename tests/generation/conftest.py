@@ -20,14 +20,16 @@ StartTraining = Callable[..., ForkServerProcess]
 
 
 class StopAt(Callback):
-    """Sends this process a real signal when figures of a step (1 to 9, 10, 20, ...) come."""
+    """Sends this process a real signal when a figure of a step (1 to 9, 10, 20, ...) comes."""
 
-    def __init__(self, step: int, number: signal.Signals = signal.SIGTERM, *, times: int = 1) -> None:
-        self.step, self.number, self.times = step, number, times
+    def __init__(
+        self, step: int, number: signal.Signals = signal.SIGTERM, *, times: int = 1, figure: str = "d_loss"
+    ) -> None:
+        self.step, self.number, self.times, self.figure = step, number, times, figure
 
     def on_figures(self, step: int, figures: Mapping[str, float]) -> None:
         """At the step, the signal comes."""
-        if step == self.step:
+        if step == self.step and self.figure in figures:
             for _ in range(self.times):
                 signal.raise_signal(self.number)
 
