@@ -40,7 +40,6 @@ class TensorBoard(Callback):
         self._folder, step = folder / "tensorboard", int(facts.get("step", 0))
         if not step:
             shutil.rmtree(self._folder, ignore_errors=True)
-        self._leave_out_the_host()
         self._writer = self._make(str(self._folder), purge_step=step + 1)
         for name in ("settings", "versions"):
             text = json.dumps(facts.get(name, {}), indent=1, default=str)
