@@ -25,6 +25,7 @@ READ_EVERY = 25  # steps between two looks at the losses on a GPU, each of which
 PICTURES = 10  # in a run
 GRID_COLUMNS = 8
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
+SECONDS_BETWEEN_NOTES = 10.0  # in run.json
 
 
 class Record:
@@ -45,7 +46,7 @@ class Record:
 
     def start(self) -> None:
         """Open the run, at step 0 or where it goes on from."""
-        self._started = self._saved = self._line_at = time.monotonic()
+        self._started = self._saved = self._line_at = self._noted = time.monotonic()
         self._saved_step = self._line_step = self._picture_step = self.training.done
         if not self.writes:
             return
@@ -71,6 +72,8 @@ class Record:
             rate = steps / max(time.monotonic() - self._line_at, 1e-9)
             self._write_line(self._shown | {"steps_per_second": round(rate, 3)})
             self._line_at, self._line_step = time.monotonic(), self.training.done
+            if self.writes and self._line_at - self._noted > SECONDS_BETWEEN_NOTES:
+                self._note()
         return self._shown
 
     def measure(self) -> None:
@@ -129,7 +132,8 @@ class Record:
 
     def _note(self) -> None:
         watch = self.training.watchdog.watch
-        seconds = time.monotonic() - self._started
+        self._noted = time.monotonic()
+        seconds = self._noted - self._started
         self._journal.progress(self.training.done, watch.best_step or None, watch.best_distance, seconds)
 
     def _seconds(self) -> float:
