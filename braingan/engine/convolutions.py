@@ -32,7 +32,10 @@ class Convolution(nn.Conv2d):
 
 
 class TransposedConvolution(nn.ConvTranspose2d):
-    """`torch.nn.ConvTranspose2d`, with the quick ways. Its state is the same."""
+    """`torch.nn.ConvTranspose2d`, with the quick ways. Its state is the same.
+
+    Images of one or two channels are float32 under autocast, too: bfloat16 has steps of half a grey level.
+    """
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """(N, C, H, W) -> (N, C', H', W')."""
@@ -46,6 +49,7 @@ def _plain(layer: nn.Conv2d | nn.ConvTranspose2d, images: Tensor) -> bool:
     return (
         images.device.type == "cpu"
         and images.ndim == 4
+        and images.numel() > 0
         and layer.groups == 1
         and layer.dilation == (1, 1)
         and layer.padding_mode == "zeros"
@@ -79,18 +83,19 @@ class _Convolve(torch.autograd.Function):
                 for side, step, pad, kernel in zip(images.shape[2:], stride, padding, weight.shape[2:], strict=True)
             )
             made = _spread(images, weight, (height, width), stride, padding)
-            return made if bias is None else made.add_(bias.view(-1, 1, 1))
+            return made if bias is None else made.add_(bias.view(-1, 1, 1))  # float32: what looks at images wants it
         convolve = F.conv_transpose2d if transposed else F.conv2d
         return convolve(images, weight, bias, stride, padding)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         images, weight = ctx.saved_tensors
+        gradient = gradient.to(images.dtype)
         of_images, of_weight, of_bias = ctx.needs_input_grad[:3]
         made: list[Tensor | None] = [None, None, None]
         if of_images and not ctx.transposed and images.shape[1] <= THIN:
             size = images.shape[2], images.shape[3]
-            made[0], of_images = _spread(gradient, weight, size, ctx.stride, ctx.padding), False
+            made[0], of_images = _spread(gradient, weight, size, ctx.stride, ctx.padding).to(images.dtype), False
         narrow, wide = (images, gradient) if ctx.transposed else (gradient, images)
         if of_weight and narrow.shape[2] * narrow.shape[3] <= SMALL:
             made[1], of_weight = _gather(narrow, wide, weight, ctx.stride, ctx.padding), False
@@ -107,11 +112,13 @@ class _Convolve(torch.autograd.Function):
 def _spread(narrow: Tensor, weight: Tensor, size: Pair, stride: Pair, padding: Pair) -> Tensor:
     """Each position's values times the kernel, added up where they overlap: a transposed convolution.
 
-    (N, K, h, w), (K, C, kh, kw) -> (N, C, *size).
+    (N, K, h, w), (K, C, kh, kw) -> (N, C, *size), added up in float32 at least.
     """
     count, channels = narrow.shape[:2]
     patches = narrow.permute(0, 2, 3, 1).reshape(-1, channels) @ weight.reshape(channels, -1)
     patches = patches.view(count, -1, patches.shape[1]).transpose(1, 2)
+    if patches.dtype != torch.float64:
+        patches = patches.float()
     return F.fold(patches, size, weight.shape[2:], padding=padding, stride=stride)
 
 
