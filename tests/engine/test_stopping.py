@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from braingan.engine.stopping import SIGNALS, stop_wishes
+
 # Every script says READY when it takes signals, and waits for them there.
 HEAD = """
 import signal, sys, threading, time
@@ -116,6 +118,13 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
     wait_until_ready(process)
     process.send_signal(signal.SIGINT)
     assert process.communicate("go on\n", timeout=60) == ("wish None ignored True\n", "")
+
+
+def test_without_a_signal_handlers_are_put_back_too() -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with stop_wishes():
+        pass
+    assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
 def test_outside_of_the_main_thread_nothing_is_taken() -> None:
