@@ -6,9 +6,11 @@ import importlib
 import logging
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,15 @@ from torch.nn import functional as F  # noqa: N812 - the name that everybody use
 
 from braingan.data.records import ImageSpec
 from braingan.data.sampling import IndexSampler
+from braingan.engine.images import fits
+from braingan.engine.precision import Arithmetic, choose_precision
 from braingan.errors import SettingsError
 from braingan.evaluation.augmentation import augment_batch, normalise
 from braingan.progress import Progress
 
 log = logging.getLogger("braingan")
+
+LOOK_EVERY = 10  # steps: reading a loss waits for the GPU
 
 
 @dataclass(frozen=True)
@@ -154,7 +160,7 @@ def _as_tuple(names: str | tuple[str, ...] | None) -> tuple[str, ...]:
 
 def train_classifier(
     images: Tensor, labels: Tensor, spec: ImageSpec, settings: ClassifierSettings, *, seed: int, device: torch.device,
-    title: str = "classifier",
+    title: str = "classifier", precision: str = "float32",
 ) -> nn.Module:  # fmt: skip
     """Train one classifier.
 
@@ -168,28 +174,94 @@ def train_classifier(
         seed: of initial weights, order and augmentation.
         device: where to compute.
         title: of the progress bar.
+        precision: "float32", "bfloat16" or "float16", the same for every arm; see `choose_classifier_precision`.
 
     Returns:
-        The classifier in evaluation mode, on `device`.
+        The classifier in evaluation mode, on `device`; its weights are float32.
     """
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        model = build_classifier(settings, spec).to(device).train()
-        optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=0.05)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_rate, steps=settings.steps))
-        sampler = IndexSampler(labels, "balanced", seed=seed)
+    shown: dict[str, float] = {}
+    with _own_random_state(seed, device):
+        learner = _Learner(images, labels, spec, settings, seed, device, precision)
         with Progress(title, settings.steps, "steps") as progress:
             for step in range(settings.steps):
-                chosen = sampler.batch(step, settings.batch_size)
-                batch = augment_batch(normalise(images[chosen].to(device)))
-                loss = F.cross_entropy(model(batch), labels[chosen].to(device))
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                schedule.step()
-                progress.advance(1, {"loss": float(loss.detach())})
-    return model.eval()
+                loss = learner.step(step)
+                if step % LOOK_EVERY == 0 or step == settings.steps - 1:
+                    shown = {"loss": float(loss)}
+                progress.advance(1, shown)
+    return learner.model.eval()
+
+
+def choose_classifier_precision(
+    images: Tensor, labels: Tensor, spec: ImageSpec, settings: ClassifierSettings, device: torch.device
+) -> str:
+    """The quickest precision for a classifier on a device, from a few timed steps.
+
+    Depthwise convolutions are slower in bfloat16 on many CPUs, plain ones faster: it depends on model and machine. To
+    be asked once for a whole benchmark, so that all arms are trained alike. Leaves the caller's random state alone.
+
+    Args:
+        images: (N, C, H, W) uint8, some to try with.
+        labels: (N,) int64.
+        spec: of the images.
+        settings: of the classifiers.
+        device: where they will be trained.
+
+    Returns:
+        "float32", "bfloat16" or "float16".
+    """
+
+    def trial(precision: str) -> Callable[[], Tensor]:
+        torch.manual_seed(0)
+        learner, steps = _Learner(images, labels, spec, settings, 0, device, precision), count()
+        return lambda: learner.step(next(steps))
+
+    with _own_random_state(0, device):
+        best, milliseconds = choose_precision(device, trial)
+    log.info("classifiers are trained in %s (milliseconds a step: %s)", best, milliseconds)
+    return best
+
+
+@contextmanager
+def _own_random_state(seed: int, device: torch.device) -> Iterator[None]:
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+class _Learner:
+    """A classifier in training, on images that are where it is."""
+
+    def __init__(
+        self, images: Tensor, labels: Tensor, spec: ImageSpec, settings: ClassifierSettings, seed: int,
+        device: torch.device, precision: str,
+    ) -> None:  # fmt: skip
+        self.settings, self.device = settings, device
+        self.arithmetic = Arithmetic(precision, device)
+        self.images = images.to(device) if fits(images, device) else images
+        self.labels = labels.to(device)
+        model = build_classifier(settings, spec).to(device).train()
+        self.model: nn.Module = model.to(memory_format=torch.channels_last)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), settings.learning_rate, weight_decay=0.05, fused=True
+        )
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, partial(_rate, steps=settings.steps))
+        self.sampler = IndexSampler(labels, "balanced", seed=seed)
+
+    def step(self, number: int) -> Tensor:
+        """One update; the loss stays on the device, as reading it would wait for it."""
+        chosen = self.sampler.batch(number, self.settings.batch_size)
+        there = chosen.to(self.device, non_blocking=True)
+        pixels = self.images[chosen.to(self.images.device, non_blocking=True)].to(self.device)
+        batch = augment_batch(normalise(pixels)).contiguous(memory_format=torch.channels_last)
+        with self.arithmetic.autocast():
+            logits: Tensor = self.model(batch)
+        loss = F.cross_entropy(logits.float(), self.labels[there])
+        self.optimizer.zero_grad(set_to_none=True)
+        self.arithmetic.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self.arithmetic.scaler.step(self.optimizer)
+        self.arithmetic.scaler.update()
+        self.schedule.step()
+        return loss.detach()
 
 
 def _rate(step: int, steps: int) -> float:
@@ -214,6 +286,7 @@ def predict(model: nn.Module, images: Tensor, *, device: torch.device, batch_siz
     """
     with torch.inference_mode():
         batches = [
-            model(normalise(part.to(device))).float().softmax(dim=1).cpu() for part in torch.split(images, batch_size)
+            model(normalise(part.to(device)).contiguous(memory_format=torch.channels_last)).float().softmax(dim=1)
+            for part in torch.split(images, batch_size)
         ]
-    return torch.cat(batches)
+    return torch.cat(batches).cpu()

@@ -11,7 +11,13 @@ from torch import Tensor, nn
 
 from braingan import ImageSpec, SettingsError
 from braingan.evaluation.augmentation import augment_batch, normalise
-from braingan.evaluation.classifier import ClassifierSettings, build_classifier, predict, train_classifier
+from braingan.evaluation.classifier import (
+    ClassifierSettings,
+    build_classifier,
+    choose_classifier_precision,
+    predict,
+    train_classifier,
+)
 from braingan.experiment.arms import ARMS, LabelledImages
 
 CPU = torch.device("cpu")
@@ -58,6 +64,34 @@ def test_the_callers_random_state_is_left_alone(tiny_model: str) -> None:
     before = torch.random.get_rng_state()
     train(bright_and_dark(), ClassifierSettings(model=tiny_model, steps=1))
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_bfloat16_learns_the_same_and_leaves_float32_weights(tiny_model: str) -> None:
+    data = bright_and_dark()
+    settings = ClassifierSettings(model=tiny_model, steps=40, batch_size=8, learning_rate=0.02)
+    exact, coarse = (
+        train_classifier(data.images, data.labels, SPEC, settings, seed=0, device=CPU, precision=precision)
+        for precision in ("float32", "bfloat16")
+    )
+    assert {value.dtype for value in coarse.state_dict().values() if value.is_floating_point()} == {torch.float32}
+    assert not all(torch.equal(a, b) for a, b in zip(weights(exact), weights(coarse), strict=True))
+    found = [predict(model, data.images, device=CPU).argmax(dim=1) for model in (exact, coarse)]
+    assert torch.equal(found[0], data.labels)
+    assert torch.equal(found[1], data.labels)
+
+
+def test_a_precision_is_chosen_without_moving_the_callers_random_state(tiny_model: str) -> None:
+    data, before = bright_and_dark(), torch.random.get_rng_state()
+    settings = ClassifierSettings(model=tiny_model, steps=1, batch_size=4)
+    assert choose_classifier_precision(data.images, data.labels, SPEC, settings, CPU) in {"float32", "bfloat16"}
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_precision_that_is_none_is_refused(tiny_model: str) -> None:
+    data = bright_and_dark()
+    settings = ClassifierSettings(model=tiny_model, steps=1)
+    with pytest.raises(SettingsError, match="precision 'int3' was asked"):
+        train_classifier(data.images, data.labels, SPEC, settings, seed=0, device=CPU, precision="int3")
 
 
 def test_augmentation_keeps_black_surroundings_black_and_differs_from_image_to_image() -> None:
