@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 ClassSampling = Literal["balanced", "natural"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
+EngineName = Literal["local", "dask", "ray"]
 
 
 def train(
@@ -270,6 +271,9 @@ def benchmark(
     allow_leakage: bool = False,
     config: Path | None = None,
     without_images: bool = False,
+    jobs: int = 1,
+    engine: EngineName = "local",
+    address: str | None = None,
 ) -> BenchmarkResult:
     """Ask whether synthetic images help a classifier: real against synthetic against both together.
 
@@ -304,10 +308,15 @@ def benchmark(
         allow_leakage: go on in spite of a leak, and mark the result in red. For research.
         config: result.json of another run: take its settings and its split. Other settings stay out then.
         without_images: leave pictures out of the report.
+        jobs: trainings at the same time, in processes of this machine that share its cores.
+        engine: where trainings run: on this machine, or on the workers of a Dask or Ray cluster.
+        address: of the cluster: tcp://HOST:8786 or a scheduler file (Dask), HOST:6379 or auto (Ray).
 
     Raises:
+        CellsFailedError: some trainings failed; the others are finished, and the same call redoes only these.
         BrainganError: see `braingan.errors`; settings are refused before training starts.
     """
+    from braingan.experiment.engines import open_engine
     from braingan.experiment.repeat import settings_and_split
     from braingan.experiment.run import run_benchmark
     from braingan.experiment.settings import BenchmarkSettings
@@ -322,14 +331,16 @@ def benchmark(
         group_duplicates=group_duplicates, drop_leaking=drop_leaking, allow_leakage=allow_leakage,
     )  # fmt: skip
     settings, parts = settings_and_split(asked, config=config, split=split, test=test, generator=generator)
-    result = run_benchmark(
-        Path(data),
-        Path(out),
-        settings,
-        test=Path(test) if test else None,
-        split=parts,
-        generator=Path(generator) if generator else None,
-    )
+    with open_engine(engine, jobs, address) as opened:
+        result = run_benchmark(
+            Path(data),
+            Path(out),
+            settings,
+            test=Path(test) if test else None,
+            split=parts,
+            generator=Path(generator) if generator else None,
+            engine=opened,
+        )
     write_reports(result, Path(out), without_images=without_images)
     return result
 

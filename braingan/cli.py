@@ -47,7 +47,7 @@ def main() -> None:
     """Entry point of the console script."""
     logging.basicConfig(level=logging.INFO if speaks() else logging.ERROR, format="%(message)s", stream=sys.stderr)
     logging.captureWarnings(capture=True)
-    for chatty in ("httpx", "huggingface_hub", "timm", "PIL"):
+    for chatty in ("httpx", "huggingface_hub", "timm", "PIL", "distributed", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
     try:
         app()

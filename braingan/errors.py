@@ -10,7 +10,8 @@
     ├── BackendError              a backend that is unknown, broken or declared twice
     ├── OutputError               a folder that holds something else already, or nothing usable
     ├── TrainingDivergedError     a loss that is no longer a number
-    └── StoppedError              SIGTERM or Ctrl-C; a checkpoint was written
+    ├── StoppedError              SIGTERM or Ctrl-C; a checkpoint was written
+    └── CellsFailedError          some trainings of a benchmark; the others are finished
 
 The command line prints these as one line on stderr and exits with code 2; anything else keeps its
 traceback, because it is a defect of braingan or of a plugin.
@@ -59,3 +60,7 @@ class StoppedError(BrainganError):
     def __init__(self, message: str, signal: int | None = None) -> None:
         super().__init__(message)
         self.signal = signal
+
+
+class CellsFailedError(BrainganError):
+    """Some trainings of a benchmark failed; the others are finished, and the same command redoes only these."""

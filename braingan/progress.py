@@ -6,7 +6,9 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Self
 
@@ -15,6 +17,7 @@ from tqdm import tqdm
 log = logging.getLogger("braingan")
 SECONDS_BETWEEN_LINES = 15.0
 _silent = False
+_bars = ContextVar("bars", default=True)
 
 
 def speaks() -> bool:
@@ -28,6 +31,16 @@ def be_silent() -> None:
     global _silent
     _silent = True
     log.setLevel(logging.ERROR)
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Log lines even on a terminal: bars of several processes would overwrite each other."""
+    before = _bars.set(False)
+    try:
+        yield
+    finally:
+        _bars.reset(before)
 
 
 class Progress:
@@ -44,7 +57,7 @@ class Progress:
         self.title, self.total, self.unit = title, total, unit
         self.done = self._before = done
         self._started = self._last_line = time.monotonic()
-        quiet = None if speaks() else True
+        quiet = None if speaks() and _bars.get() else True  # None: unless stderr is a terminal
         self._bar = tqdm(
             total=total, initial=done, desc=title, unit=f" {unit}", disable=quiet, leave=False, file=sys.stderr
         )

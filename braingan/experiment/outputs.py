@@ -1,22 +1,85 @@
-"""What a benchmark writes beside its result: pictures, predictions, distributions."""
+"""What a benchmark writes: its result, pictures, predictions, distributions."""
 
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from braingan.data.files import replacing
+from braingan.data.files import read_json, replacing
 from braingan.data.pictures import grid, write_png
-from braingan.experiment.arms import LabelledImages
+from braingan.experiment.arms import ARMS, LabelledImages
+from braingan.experiment.cells import OWN, Bench, ClassifierCell, synthetic_images
 from braingan.experiment.data import BenchmarkData
+from braingan.experiment.inputs import CellInputs
+from braingan.experiment.result import BenchmarkResult, summarise
+from braingan.experiment.settings import BenchmarkSettings
+from braingan.generation.storage import StoredGenerator
+from braingan.versions import versions
 
 BINS = 64
 PER_CLASS = 12  # images of a class in a sample grid
+
+
+def describe_generator(stored: StoredGenerator, seed: int) -> dict[str, Any]:
+    """What a result tells of the generator of a seed."""
+    stats = stored.folder / "stats.jsonl"
+    lines = [json.loads(line) for line in stats.read_text(encoding="utf-8").splitlines()] if stats.exists() else []
+    kept = ("step", "d_loss", "g_loss")
+    return {
+        "seed": seed,
+        "sha256": stored.sha256,
+        "seconds": read_json(stored.folder / "config.json")["seconds"],
+        "losses": [{key: line[key] for key in kept} for line in lines if all(key in line for key in kept)],
+    }
+
+
+def write_result(
+    bench: Bench,
+    inputs: CellInputs,
+    loaded: BenchmarkData,
+    settings: BenchmarkSettings,
+    generators: list[dict[str, Any]],
+    places: Mapping[str, Path | None],
+) -> BenchmarkResult:
+    """Put finished cells together, in the order of seeds and arms, whoever ran them and when."""
+    drawn = {entry["seed"]: entry["sha256"] for entry in generators}
+    order = [
+        ClassifierCell(arm.name, seed, sha if arm.uses_synthetic else None)
+        for seed, sha in drawn.items()
+        for arm in ARMS
+    ]
+    cells = [read for cell in order if (read := cell.read(bench))]
+    first = next(iter(drawn))
+    synthetic = synthetic_images(bench, first, inputs, drawn[first])
+    sets = {"real": inputs.real, "synthetic": synthetic}
+    write_pictures(bench.out / "pictures", sets, loaded.train.source.classes)
+    write_predictions(bench.out / "predictions.csv", loaded, cells)
+    runs = [{key: value for key, value in cell.items() if key not in OWN} for cell in cells]
+    trained = 0.0 if bench.generator else sum(entry["seconds"] for entry in generators)
+    result = BenchmarkResult(
+        settings=settings.to_json() | {name: place.resolve().name if place else None for name, place in places.items()},
+        versions=versions(),
+        split=loaded.split.to_json(),
+        classes=list(loaded.train.source.classes),
+        preprocessing=loaded.train.preprocessing.to_json(),
+        runs=runs,
+        summary=summarise(runs),
+        generators=generators,
+        intensity={name: histogram(own.images) for name, own in sets.items()},
+        bad_files=[asdict(bad) for bad in loaded.bad_files],
+        notes=loaded.notes(),
+        leakage=list(bench.leakage),
+        seconds=round(trained + sum(run["seconds"] for run in runs), 1),
+    )
+    result.save(bench.out / "result.json")
+    return result
 
 
 def histogram(images: Tensor) -> list[float]:
