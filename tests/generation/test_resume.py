@@ -413,6 +413,14 @@ def test_a_training_that_is_killed_at_random_moments_ends_as_an_unbroken_one(
     assert not list((run / "checkpoints").glob(".*"))
 
 
+def _is_writing(folder: Path, least: int) -> bool:
+    """Whether there is a checkpoint in the making of so many bytes."""
+    try:
+        return any(path.stat().st_size >= least for path in folder.glob(".*.part"))
+    except FileNotFoundError:  # finished in between
+        return False
+
+
 def kill(process: ForkServerProcess, run: Path, step: int, draw: random.Random, *, writing: bool) -> bool:
     """Kill a training some time after a step: at a random moment, or when it is writing the next checkpoint.
 
@@ -423,7 +431,8 @@ def kill(process: ForkServerProcess, run: Path, step: int, draw: random.Random, 
     start = max((int(path.stem[5:]) for path in checkpoints_in(folder)), default=0)
     wait_for(lambda: any(int(path.stem[5:]) > max(step, start) for path in checkpoints_in(folder)), process)
     if writing:
-        while not list(folder.glob(".*.part")) and process.is_alive():
+        least = draw.choice([0, 1])  # while the content is made, or while it goes to the disk
+        while not _is_writing(folder, least) and process.is_alive():
             pass
     else:
         time.sleep(draw.uniform(0, 0.1))
