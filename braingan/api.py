@@ -264,6 +264,9 @@ def benchmark(
     pretrained: bool = False,
     device: DeviceName = "auto",
     class_sampling: ClassSampling = "balanced",
+    precision: Precision = "auto",
+    classifier_precision: Precision = "auto",
+    patience: int = 10,
     hyperparameters: Mapping[str, Any] | None = None,
     skip_bad: bool = False,
     group_duplicates: bool = True,
@@ -301,6 +304,9 @@ def benchmark(
         pretrained: start classifiers from the weights that timm knows of (needs a network).
         device: where to compute.
         class_sampling: show the generator every class equally often, or as often as it occurs.
+        precision: of the generators: `auto` times a few steps of each and keeps the quickest.
+        classifier_precision: the same for the classifiers, alike for all arms.
+        patience: end a generator's training after so many measurements without better samples; 0 for never.
         hyperparameters: of the backend, as NAME=VALUE; repeat for more.
         skip_bad: go on without files that cannot be read.
         group_duplicates: where no patients are known, keep images of the same picture on one side of the split.
@@ -324,7 +330,8 @@ def benchmark(
 
     asked = BenchmarkSettings(
         backend=backend, hyperparameters=hyperparameters or {}, size=size, channels=channels, steps=steps,
-        batch_size=batch_size, class_sampling=class_sampling, ratio=ratio, model=model,
+        batch_size=batch_size, class_sampling=class_sampling, ratio=ratio, model=model, precision=precision,
+        classifier_precision=classifier_precision, patience=patience,
         weights=str(weights) if weights else None,
         pretrained=pretrained, classifier_steps=classifier_steps, classifier_batch_size=classifier_batch_size,
         seeds=seeds, split_seed=split_seed, device=device, skip_bad=skip_bad,

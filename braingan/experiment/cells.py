@@ -109,7 +109,8 @@ class GeneratorCell:
     def run(self, bench: Bench, inputs: CellInputs) -> str:
         """Train it, or take it up; its folder says what it is for."""
         settings = bench.settings.training(self.seed)
-        train_generator(inputs.train, inputs.learning, settings, bench.generator_folder(self.seed))
+        folder = bench.generator_folder(self.seed)
+        train_generator(inputs.train, inputs.learning, settings, folder, reference=inputs.val)
         return "done"
 
 
@@ -167,7 +168,7 @@ class ClassifierCell:
         started = time.monotonic()
         model = train_classifier(
             train.images, train.labels, spec, bench.settings.classifier,
-            seed=self.seed, device=device, title=self.title,
+            seed=self.seed, device=device, title=self.title, precision=bench.settings.classifier_precision,
         )  # fmt: skip
         probabilities = predict(model, test.images, device=device)
         scores = score(test.labels.numpy(), probabilities.numpy())

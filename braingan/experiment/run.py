@@ -29,7 +29,8 @@ from braingan.experiment.engines import Engine
 from braingan.experiment.inputs import CellInputs
 from braingan.experiment.outputs import describe_generator, write_result
 from braingan.experiment.result import BenchmarkResult
-from braingan.experiment.settings import BenchmarkSettings
+from braingan.experiment.settings import OF_TRAINING, BenchmarkSettings
+from braingan.experiment.settling import settle_precision
 from braingan.generation.registry import BACKENDS
 from braingan.generation.storage import StoredGenerator, is_finished, load_run
 from braingan.generation.train import check_settings
@@ -72,6 +73,8 @@ def run_benchmark(
     claim(out, asked, may_change=MAY_CHANGE)
     loaded.split.save(out / "split.json")
     inputs = CellInputs(loaded.train, loaded.val, loaded.test, loaded.learning)
+    with limited(engine.threads()):
+        settings = settle_precision(out, settings, inputs, trains=stored is None)
     bench = _bench(out, asked, settings, inputs, generator, leakage)
     generators = _run_all(bench, inputs, engine)
     places = {"data": data, "test": test, "generator": generator}
@@ -93,7 +96,14 @@ def _bench(
     return Bench(
         out=out.resolve(),
         settings=replace(settings, weights=str(weights) if weights else None),
-        key=fingerprint([depends_on, inputs.key("train", "test"), sha256_of(weights) if weights else None]),
+        key=fingerprint(
+            [
+                depends_on,
+                settings.classifier_precision,
+                inputs.key("train", "test"),
+                sha256_of(weights) if weights else None,
+            ]
+        ),
         generator=generator.resolve() if generator else None,
         leakage=tuple(leakage),
     )
@@ -149,7 +159,8 @@ def _announce(bench: Bench, inputs: CellInputs, engine: Engine) -> None:
             few = replace(bench.settings.classifier, steps=trial)
             started = time.monotonic()
             train_classifier(
-                real.images, real.labels, spec, few, seed=0, device=resolve_device(device), title="trial"
+                real.images, real.labels, spec, few, seed=0, device=resolve_device(device), title="trial",
+                precision=bench.settings.classifier_precision,
             )  # fmt: skip
             seconds[trial] = time.monotonic() - started
     per_step = max(0.0, seconds[1 + TRIAL_STEPS] - seconds[1]) / TRIAL_STEPS
@@ -200,8 +211,7 @@ def _check(settings: BenchmarkSettings, loaded: BenchmarkData, stored: StoredGen
         )
     with torch.random.fork_rng(devices=[]):
         build_classifier(settings.classifier, spec)
-    names = ("backend", "hyperparameters", "size", "channels", "steps", "batch_size", "class_sampling")
-    return replace(settings, **{name: getattr(training, name) for name in names})
+    return replace(settings, **{name: getattr(training, name) for name in OF_TRAINING})
 
 
 def _asked(settings: BenchmarkSettings, loaded: BenchmarkData, stored: StoredGenerator | None) -> dict[str, Any]:

@@ -7,10 +7,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from braingan.augmentation.counts import synthetic_counts
+from braingan.engine.precision import check_precision
 from braingan.errors import OutputError, SettingsError
 from braingan.evaluation.classifier import ClassifierSettings
 from braingan.generation.protocol import ClassSampling, check_seed
 from braingan.generation.settings import TrainingSettings
+
+OF_TRAINING = (
+    "backend", "hyperparameters", "size", "channels", "steps", "batch_size", "class_sampling", "precision", "patience",
+)  # fmt: skip
+# What versions did that did not yet note it.
+EARLIER: dict[str, Any] = {"precision": "float32", "classifier_precision": "float32", "patience": 0}
 
 
 @dataclass(frozen=True)
@@ -40,17 +47,21 @@ class BenchmarkSettings:
     group_duplicates: bool = True
     drop_leaking: bool = False
     allow_leakage: bool = False
+    precision: str = "auto"
+    classifier_precision: str = "auto"
+    patience: int = 10
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
             raise SettingsError(f"{self.seeds} seeds were asked; 1 or more work")
         check_seed(self.split_seed)
+        check_precision(self.precision)
+        check_precision(self.classifier_precision)
         synthetic_counts((), self.ratio)  # refuses a ratio that cannot be
 
     def training(self, seed: int) -> TrainingSettings:
         """How the generator of a seed is trained."""
-        names = ("backend", "hyperparameters", "size", "channels", "steps", "batch_size", "class_sampling", "device")
-        return TrainingSettings(seed=seed, **{name: getattr(self, name) for name in names})
+        return TrainingSettings(seed=seed, **{name: getattr(self, name) for name in (*OF_TRAINING, "device")})
 
     @property
     def classifier(self) -> ClassifierSettings:
@@ -69,11 +80,12 @@ class BenchmarkSettings:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """From what `to_json` gave.
+        """From what `to_json` gave, in this version or an earlier one.
 
         Raises:
             OutputError: a setting that this version does not know.
         """
+        value = EARLIER | dict(value)
         default = cls().to_json()
         accepted: dict[type, tuple[type, ...]] = {type(None): (str, type(None)), float: (int, float)}
         for name, given in value.items():
