@@ -275,6 +275,25 @@ def test_after_a_divergence_the_checkpoint_that_was_kept_is_taken_as_the_message
     assert_equal(fit(game, little, tmp_path / "run", 4), fit(DCGAN(**SMALL), little, tmp_path / "unbroken", 4))
 
 
+@dataclass(frozen=True)
+class BreakingAtTheEnd(DCGAN):
+    """Its tenth loss is a number, but has a slope that is none."""
+
+    made: list[int] = field(default_factory=list)
+
+    def generator_loss(self, D: nn.Module, real: Tensor, fake: Tensor, y: Tensor) -> Tensor:
+        """As it was; in the end with a slope of 0 times infinity."""
+        self.made.append(1)
+        loss = super().generator_loss(D, real, fake, y)
+        return loss + 0 * (0 * fake.sum()).sqrt() if len(self.made) == 10 else loss
+
+
+def test_weights_that_are_no_numbers_are_never_measured_as_the_best(little: TrainingData, tmp_path: Path) -> None:
+    with pytest.raises(TrainingDivergedError, match=r"diverged at step 10 .*last checkpoint, of step 8, is kept"):
+        fit(BreakingAtTheEnd(**SMALL), little, tmp_path / "run", 10, checkpoint_every=4)
+    assert not any("distance" in line for line in statistics_of(tmp_path / "run"))
+
+
 def test_patience_ends_a_run_and_the_model_is_that_of_the_best_step(
     data: Path, tmp_path: Path, tiny: Options, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -375,7 +394,8 @@ def test_a_start_that_was_killed_can_be_repeated(
     options = tiny | {"steps": 20, "precision": "float32"}
     for _ in range(3):
         process = start_training(data, run, **options, resume=True)
-        time.sleep(delay := draw.uniform(0, 0.25))
+        wait_for(run.exists, process)
+        time.sleep(delay := draw.uniform(0, 0.5))
         process.kill()
         process.join()
         print(f"killed after {delay:.3f} s, leaving {sorted(path.name for path in run.glob('*'))}")  # noqa: T201
