@@ -174,7 +174,7 @@ def test_a_cell_that_another_process_has_is_left_for_last_and_taken_up_when_that
         assert other.stdout.readline() == "held\n"
 
         def kill_when_left() -> None:
-            while "generator, seed 0: another process is at work on it" not in caplog.text:
+            while "generator, seed 0: another process is at work on it" not in caplog.text and other.poll() is None:
                 time.sleep(0.05)
             other.send_signal(signal.SIGKILL)
 
@@ -202,8 +202,9 @@ def test_two_commands_on_one_folder_share_the_cells(
 
 
 def test_cells_share_the_cores_and_their_lines_say_whose_they_are(
-    inputs: CellInputs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    inputs: CellInputs, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)  # as on a terminal
     assert share_of_cores(1) == joblib.cpu_count()
     assert share_of_cores(1000) == 1
     assert Engine("local", 1000).threads() == 1
