@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 import braingan
-from braingan import OutputError, TrainingData, TrainingDivergedError, TrainingRun
+from braingan import ImageSpec, OutputError, TrainingData, TrainingDivergedError, TrainingRun
 from braingan.errors import StoppedError
 from braingan.generation.callbacks import Callback, Callbacks
 from braingan.generation.checkpoints import checkpoint_path, checkpoints_in, load_checkpoint
@@ -142,15 +142,38 @@ def test_a_run_that_is_extended_equals_the_longer_run(little: TrainingData, tmp_
     assert measured[0] == measured[1] == [100, 107]
 
 
+class Dropping(nn.Module):
+    """A generator that draws at random, besides its latents."""
+
+    def __init__(self, G: nn.Module) -> None:
+        super().__init__()
+        self.G, self.dropout = G, nn.Dropout(0.3)
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        """(N, latent size), (N,) -> (N, C, H, W)."""
+        made: Tensor = self.G(self.dropout(z), y)
+        return made
+
+
+@dataclass(frozen=True)
+class Drawing(DCGAN):
+    """With that generator."""
+
+    def networks(self, spec: ImageSpec) -> tuple[nn.Module, nn.Module]:
+        """Its generator drops out."""
+        G, D = super().networks(spec)
+        return Dropping(G), D
+
+
 @pytest.mark.parametrize("figure", ["d_loss", "distance"])
 def test_a_stop_after_the_last_step_counts_and_measures_once(
     figure: str, little: TrainingData, tmp_path: Path, stop_at: StopAt
 ) -> None:
-    unbroken = fit(DCGAN(**SMALL), little, tmp_path / "unbroken", 10)
+    unbroken = fit(Drawing(**SMALL), little, tmp_path / "unbroken", 10)
     with pytest.raises(StoppedError, match="stopped at step 10 of 10"):
-        fit(DCGAN(**SMALL), little, tmp_path / "stopped", 10, stop_at(10, figure=figure))
+        fit(Drawing(**SMALL), little, tmp_path / "stopped", 10, stop_at(10, figure=figure))
     assert json.loads((tmp_path / "stopped" / "run.json").read_text())["state"] == "stopped"
-    assert_equal(fit(DCGAN(**SMALL), little, tmp_path / "stopped", 10), unbroken)
+    assert_equal(fit(Drawing(**SMALL), little, tmp_path / "stopped", 10), unbroken)
     assert_equal_runs(tmp_path / "stopped", tmp_path / "unbroken")
 
 
