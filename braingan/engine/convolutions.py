@@ -106,6 +106,8 @@ class _Convolve(torch.autograd.Function):
             gradient, images, weight, ctx.bias, ctx.stride, ctx.padding, (1, 1), ctx.transposed, (0, 0), 1, wanted
         )
         made = [theirs if want else own for own, theirs, want in zip(made, rest, wanted, strict=True)]
+        if made[0] is not None and images.is_contiguous():  # what comes before is slow with two layouts at once
+            made[0] = made[0].contiguous()
         return *made, None, None, None
 
 

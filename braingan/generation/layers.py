@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -68,6 +69,8 @@ class ProjectionHead(nn.Module):
 
     def forward(self, features: Tensor, y: Tensor) -> Tensor:
         """(N, ...), (N,) -> logits (N,)."""
+        if features.requires_grad and features.ndim == 4:
+            features.register_hook(partial(_in_layout_of, features.stride()))  # type: ignore[no-untyped-call]
         flat = self.dropout(features.flatten(1))
         logits: Tensor = self.linear(flat).squeeze(1)
         if self.embedding is not None:
@@ -106,6 +109,13 @@ def init_weights(module: nn.Module) -> None:
         nn.init.normal_(module.weight, 0.0, 0.02)
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear) and module.bias is not None:
         nn.init.zeros_(module.bias)
+
+
+def _in_layout_of(strides: Sequence[int], gradient: Tensor) -> Tensor:
+    """The gradient in the layout of its tensor: `flatten` gives another, with which the layers before are slow."""
+    if gradient.stride() == strides:
+        return gradient
+    return torch.empty_strided(gradient.shape, strides, dtype=gradient.dtype, device=gradient.device).copy_(gradient)
 
 
 def _width(base_channels: int, resolution: int) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from braingan.engine import convolutions
 from braingan.engine.convolutions import Convolution, TransposedConvolution
-from braingan.generation.layers import Dropout
+from braingan.generation.layers import Dropout, ProjectionHead
 
 Layers = tuple[nn.Module, nn.Module]
 
@@ -149,3 +149,24 @@ def test_dropout_drops_its_share_keeps_the_mean_and_does_nothing_out_of_training
     assert float(made.max()) == pytest.approx(1 / 0.6)
     assert torch.equal(dropout.eval()(images), images)
     assert dropout(images.bfloat16()).dtype == torch.bfloat16
+
+
+def test_gradients_come_in_the_layout_of_what_they_belong_to() -> None:
+    torch.manual_seed(0)
+    features = torch.randn(2, 6, 4, 4).to(memory_format=torch.channels_last).requires_grad_(True)
+    images = torch.randn(2, 8, 4, 4, requires_grad=True)
+    layer = TransposedConvolution(8, 6, 4, 2, 1).to(memory_format=torch.channels_last)
+    head, classes = ProjectionHead(6 * 4 * 4, 2), torch.tensor([0, 1])
+    results: list[tuple[Tensor, Callable[[Tensor], Tensor]]]
+    results = [(features * 1, lambda given: head(given, classes)), (images * 1, lambda given: layer(given))]
+    for entering, result in results:
+        strides: list[tuple[int, ...]] = []
+        made = result(entering)
+        entering.register_hook(lambda gradient, strides=strides: strides.append(gradient.stride()))  # type: ignore[no-untyped-call]
+        made.sum().backward()  # type: ignore[no-untyped-call]
+        assert strides == [entering.stride()]
+    plain = features.detach().contiguous().requires_grad_(True)
+    head(plain, classes).sum().backward()
+    assert plain.grad is not None
+    assert features.grad is not None
+    assert torch.equal(features.grad, plain.grad)
