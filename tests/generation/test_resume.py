@@ -332,6 +332,8 @@ def test_patience_ends_a_run_and_the_model_is_that_of_the_best_step(
     best = load_checkpoint(checkpoint_path(run / "checkpoints", config["best_step"])).network("ema")
     learned = [name for name in generator.state_dict() if "running" not in name and "num_batches" not in name]
     assert all(torch.equal(generator.state_dict()[name], best[f"module.{name}"]) for name in learned)
+    last = load_checkpoint(checkpoint_path(run / "checkpoints", config["step"])).network("ema")
+    assert not any(torch.equal(last[f"module.{name}"], best[f"module.{name}"]) for name in learned)
     before = content_of(run)
     again = braingan.train(data, run, **options, resume=True)
     assert_equal(again.state_dict(), generator.state_dict())
