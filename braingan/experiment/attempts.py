@@ -124,11 +124,23 @@ def attempt_in_worker(
         return attempt(bench, load_inputs(bench.inputs), cell, wait=wait)
 
 
+class _Titled(logging.Formatter):
+    """Puts a title before lines that do not begin with it."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self.title = title
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        return line if line.startswith(self.title) else f"{self.title}: {line}"
+
+
 @contextmanager
 def _lines_of(cell: Cell, level: int) -> Iterator[None]:
     """Log lines on stderr, each with the name of the cell: several cells write there at once."""
     logger, handler = logging.getLogger("braingan"), logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(f"{cell.title}: %(message)s"))
+    handler.setFormatter(_Titled(cell.title))
     before = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(level)

@@ -88,7 +88,8 @@ class ThreadCount:
     def run(self, bench: Bench, inputs: CellInputs) -> str:
         with Progress("counting", 1) as progress:
             bar = "a bar" if not progress._bar.disable else "no bar"
-        logging.getLogger("braingan").info("counted")
+        for line in ("counted", f"{self.title}: counted"):  # a line may have the title already
+            logging.getLogger("braingan").info(line)
         return f"{torch.get_num_threads()} threads and {bar} for {len(inputs.train)} images"
 
 
@@ -215,7 +216,7 @@ def test_cells_share_the_cores_and_their_lines_say_whose_they_are(
         done = attempt_in_worker(bench, ThreadCount(), threads=threads, **options)
         assert done.said == f"{expected} threads and no bar for 24 images"
     assert torch.get_num_threads() == before
-    assert capsys.readouterr().err == "counting threads: counted\n" * 2
+    assert capsys.readouterr().err == "counting threads: counted\n" * 4
 
 
 def test_a_worker_that_does_not_see_the_output_folder_says_so(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_a_benchmark_on_dask_survives_the_death_of_a_worker(
     data: Path, tmp_path: Path, scheduler: str, start: Start, tiny_options: list[str], tiny_model: str
 ) -> None:
     command = [BRAINGAN, "benchmark", str(data), "out", *tiny_options, "--model", tiny_model, "--seeds", "2",
-               "--classifier-steps", "2000", "--json"]  # fmt: skip
+               "--classifier-steps", "200", "--json"]  # fmt: skip
     workers = {name: start_worker(start, scheduler, name) for name in ("first", "second")}
     asked = [*command, "--engine", "dask", "--address", scheduler]
     done = start(*asked, log="benchmark.log")
