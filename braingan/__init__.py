@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from braingan.errors import (
         BackendError,
         BrainganError,
+        CellsFailedError,
         DataError,
         LeakageError,
         OutputError,
         SettingsError,
         SplitError,
+        StoppedError,
         TrainingDivergedError,
     )
     from braingan.evaluation.scores import Scores
@@ -51,8 +53,9 @@ _HOMES = {
     "braingan.data.records": ("ImageRecord", "ImageSet", "ImageSpec"),
     "braingan.data.split": ("Split",),
     "braingan.errors": (
-        "BackendError", "BrainganError", "DataError", "LeakageError", "OutputError", "SettingsError", "SplitError",
-        "TrainingDivergedError",
+        "BackendError", "BrainganError", "CellsFailedError", "DataError", "LeakageError", "OutputError",
+        "SettingsError",
+        "SplitError", "StoppedError", "TrainingDivergedError",
     ),
     "braingan.evaluation.scores": ("Scores",),
     "braingan.generation.gan": ("GAN",),
@@ -73,6 +76,7 @@ __all__ = [
     "BenchmarkResult",
     "BrainganError",
     "Callback",
+    "CellsFailedError",
     "DataError",
     "Generator",
     "GeneratorBackend",
@@ -88,6 +92,7 @@ __all__ = [
     "SettingsError",
     "Split",
     "SplitError",
+    "StoppedError",
     "SyntheticSet",
     "TrainingData",
     "TrainingDivergedError",

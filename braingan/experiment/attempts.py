@@ -17,8 +17,9 @@ from typing import Literal
 import torch
 
 from braingan.data.files import replacing
+from braingan.data.locking import TakenError
 from braingan.errors import OutputError, StoppedError
-from braingan.experiment.cells import Bench, Cell, CellTakenError, claimed
+from braingan.experiment.cells import Bench, Cell, claimed
 from braingan.experiment.engines import Engine, one_line, share_of_cores
 from braingan.experiment.inputs import CellInputs, load_inputs
 from braingan.progress import without_bars
@@ -93,7 +94,7 @@ def attempt(bench: Bench, inputs: CellInputs, cell: Cell, *, wait: bool) -> Atte
     try:
         with claimed(bench, cell.name, wait=wait):
             return Attempt(cell, "done", cell.run(bench, inputs))
-    except CellTakenError:
+    except TakenError:
         return Attempt(cell, "taken")
     except StoppedError:
         raise

@@ -6,26 +6,23 @@ any number of processes can work on one folder, and whatever is killed leaves no
 
 from __future__ import annotations
 
-import errno
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from filelock import FileLock, Timeout
 
 from braingan.augmentation.counts import synthetic_counts
 from braingan.augmentation.synthesis import CONFIG, write_synthetic
 from braingan.augmentation.synthetic import SyntheticSet, load_synthetic
 from braingan.data.decoding import read_pixels
 from braingan.data.files import fingerprint, read_json, replacing_folder, write_json
+from braingan.data.locking import locked
 from braingan.data.workplace import CACHE
 from braingan.engine.devices import resolve_device
-from braingan.errors import OutputError
 from braingan.evaluation.classifier import predict, train_classifier
 from braingan.evaluation.scores import score
 from braingan.experiment.arms import ARMS, Arm, LabelledImages
@@ -36,10 +33,6 @@ from braingan.generation.train import train_generator
 
 FOLD = 0  # there is one split so far; results name it, so that cross-validation will not change their schema
 OWN = {"probabilities", "generator", "key"}  # of a cell's file, not of the result
-
-
-class CellTakenError(Exception):
-    """Another process is at work on this cell."""
 
 
 @dataclass(frozen=True)
@@ -215,26 +208,6 @@ def _in_memory(synthetic: SyntheticSet, channels: int) -> LabelledImages:
     return LabelledImages(images.contiguous(), torch.tensor(synthetic.targets, dtype=torch.int64))
 
 
-@contextmanager
-def claimed(bench: Bench, name: str, *, wait: bool) -> Iterator[None]:
-    """Hold the lock of that name; the system lets go of it when this process dies, however it dies.
-
-    Raises:
-        CellTakenError: another process holds it, and `wait` is False.
-        OutputError: the file system of the folder has no locks.
-    """
-    path = bench.out / CACHE / "locks" / f"{name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=-1 if wait else 0)
-    except Timeout:
-        raise CellTakenError(name) from None
-    except (OSError, NotImplementedError) as error:
-        if getattr(error, "errno", errno.ENOSYS) not in {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP}:
-            raise
-        raise OutputError(f"{path} cannot be locked ({error}); give a folder on a file system with locks") from error
-    try:
-        yield
-    finally:
-        lock.release()
+def claimed(bench: Bench, name: str, *, wait: bool) -> AbstractContextManager[None]:
+    """Hold the lock of that name in a benchmark; see `locking.locked`."""
+    return locked(bench.out / CACHE / "locks" / f"{name}.lock", wait=wait)

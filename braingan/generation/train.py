@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,11 @@ from typing import Any
 from torch import Tensor
 
 from braingan.data.files import read_json, write_json
+from braingan.data.locking import TakenError, locked
 from braingan.data.preparation import PreparedSet
 from braingan.data.records import ImageSpec
 from braingan.data.split import Split
-from braingan.data.workplace import claim
+from braingan.data.workplace import CACHE, claim
 from braingan.engine.devices import resolve_device
 from braingan.engine.precision import check_precision
 from braingan.engine.team import Team
@@ -96,11 +99,42 @@ def train_generator(
     _check_classes(train)
     if how.team.writes:
         claim(run, settings.to_json() | {"training images": split.train_hash[:12]}, may_change=MAY_CHANGE)
-        _check_unfinished(run, settings, resume=resume)
-    how.team.wait()
-    if is_finished(run, settings.steps):
-        log.info("taking the finished generator in %s", run)
-        return load_run(run)
+    with _alone_in(run, how):
+        if how.team.writes:
+            _check_unfinished(run, settings, resume=resume)
+        how.team.wait()
+        if is_finished(run, settings.steps):
+            log.info("taking the finished generator in %s", run)
+            return load_run(run)
+        _train(train, split, settings, run, reference, how)
+    return load_run(run)
+
+
+@contextmanager
+def _alone_in(run: Path, how: How) -> Iterator[None]:
+    """Refuse to work on a folder that another process trains in."""
+    if not how.team.writes:
+        yield
+        return
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(run / CACHE / "training.lock", wait=False))
+        except TakenError:
+            raise OutputError(f"another process trains in {run}; wait for it, or give another folder") from None
+        except OutputError as error:  # one process alone needs no locks
+            log.warning("%s, or start one training there at a time", error)
+        yield
+
+
+def _train(
+    train: PreparedSet,
+    split: Split,
+    settings: TrainingSettings,
+    run: Path,
+    reference: PreparedSet | None,
+    how: How,
+) -> None:
+    """From wherever the folder is to a finished generator in it."""
     backend = create_backend(settings.backend, **settings.hyperparameters)
     data = TrainingData(train.images, train.labels, train.spec, *_held_out(reference))
     settings = replace(settings, precision=_settle_precision(backend, data, settings, run, how))
@@ -111,7 +145,6 @@ def train_generator(
         save_run(run, generator, settings, train, split, record)
         log.info("trained %s in %s: %s", settings.backend, readable_seconds(time.monotonic() - started), run)
     how.team.wait()
-    return load_run(run)
 
 
 def _check_unfinished(run: Path, settings: TrainingSettings, *, resume: bool) -> None:

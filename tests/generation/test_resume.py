@@ -433,6 +433,19 @@ def test_a_start_that_was_killed_can_be_repeated(
     assert statistics_of(run) == statistics_of(tmp_path / "unbroken")
 
 
+def test_a_folder_in_which_another_process_trains_is_left_alone(
+    data: Path, tmp_path: Path, tiny: Options, start_training: StartTraining
+) -> None:
+    run, options = tmp_path / "run", tiny | {"steps": 50_000, "precision": "float32", "resume": True}
+    process = start_training(data, run, **options)
+    wait_for((run / "stats.jsonl").exists, process)
+    with pytest.raises(OutputError, match=r"another process trains in .*run; wait for it, or give another folder"):
+        braingan.train(data, run, **options)
+    process.kill()
+    process.join()
+    braingan.train(data, run, **(options | {"steps": 1}))  # the lock is gone with its process
+
+
 @pytest.mark.parametrize(
     ("kills", "steps"), [(3, 60), pytest.param(20, 300, marks=pytest.mark.slow)], ids=["3 kills", "20 kills"]
 )
