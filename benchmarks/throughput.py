@@ -33,7 +33,9 @@ import copy
 import json
 import os
 import platform
+import shlex
 import statistics
+import sys
 import tempfile
 import time
 import warnings
@@ -369,7 +371,8 @@ def table(figures: Figures) -> str:
                      f"that it wraps ({found['folder_milliseconds']:.2f} ms); "
                      f"a synthetic item {found['synthetic_item_milliseconds']:.2f} ms.")  # fmt: skip
     facts = ", ".join(f"{name} {value}" for name, value in (figures["machine"] | figures["versions"]).items())
-    return "\n\n".join([*lines, f"Command: `python benchmarks/throughput.py`; {facts}."])
+    asked = shlex.join(["python", "benchmarks/throughput.py", *sys.argv[1:]])
+    return "\n\n".join([*lines, f"Command: `{asked}`; {facts}."])
 
 
 def main() -> None:
