@@ -22,7 +22,7 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 WORTH_IT = 0.9  # of the time that float32 takes: coarser numbers are not for a gain that may be chance
-TRIAL_STEPS = 3
+TRIAL_STEPS = 5
 WARM_UP = 2
 
 
@@ -50,7 +50,7 @@ def choose_precision(
         trial: for a precision, a function that makes one step on networks of its own and gives its loss.
 
     Returns:
-        The precision, and the milliseconds of a step in each that was finite (the quickest of three).
+        The precision, and the milliseconds of a step in each that was finite (the quickest of five).
         float32 is kept unless another one needs less than nine tenths of its time.
     """
     steps = {name: trial(name) for name in candidates(device)}

@@ -91,7 +91,7 @@ class GAN(ABC):
     def fit(self, data: TrainingData, run: TrainingRun) -> Generator:
         """Train G against D; see `loop.train_gan`."""
         self.check(data.spec)
-        return GANGenerator(train_gan(self, data, run), data.spec, self.latent_size)
+        return GANGenerator(train_gan(self, data, run), data.spec, self.latent_size, run.precision)
 
     def load(self, spec: ImageSpec, state: Mapping[str, Tensor]) -> Generator:
         """G from its weights.

@@ -47,6 +47,10 @@ class GANGenerator:
         images = torch.cat(batches).cpu() if batches else torch.zeros(0, *self.spec.shape)
         return images[ahead : ahead + len(labels)].clone(memory_format=torch.contiguous_format)
 
+    def in_precision(self, precision: str) -> GANGenerator:
+        """The same generator, sampling in another precision: bfloat16 is up to one grey level off float32."""
+        return GANGenerator(self.G, self.spec, self.latent_size, precision)
+
     def state_dict(self) -> dict[str, Tensor]:
         """G's weights, on the CPU."""
         return {name: value.cpu().contiguous() for name, value in self.G.state_dict().items()}

@@ -18,6 +18,7 @@ from braingan.data.split import Split
 from braingan.duplicates.grouping import looks_of
 from braingan.duplicates.seen import Seen
 from braingan.errors import OutputError
+from braingan.generation.generator import GANGenerator
 from braingan.generation.protocol import Generator
 from braingan.generation.registry import create_backend
 from braingan.generation.settings import TrainingSettings
@@ -124,6 +125,8 @@ def load_run(run: Path) -> StoredGenerator:
     except (KeyError, TypeError, SafetensorError) as error:
         raise OutputError(f"{run} is damaged: {type(error).__name__}: {error}") from error
     generator = create_backend(settings.backend, **settings.hyperparameters).load(spec, state)
+    if isinstance(generator, GANGenerator) and settings.precision == "bfloat16":  # float16 is slow on a CPU
+        generator = generator.in_precision(settings.precision)
     split = Split.load(run / SPLIT)
     return StoredGenerator(generator, settings, preprocessing, split, Seen.load(run), sha256_of(run / MODEL), run)
 

@@ -124,7 +124,7 @@ class Training:
 
     def generator(self, G: nn.Module) -> GANGenerator:
         """G as what samples."""
-        return GANGenerator(G, self.data.spec, self.game.latent_size)
+        return GANGenerator(G, self.data.spec, self.game.latent_size, self.run.precision)
 
     def sample(self, G: nn.Module, labels: Tensor) -> Tensor:
         """Samples for a look: (N, C, H, W) uint8, always from the same latents."""

@@ -24,7 +24,9 @@ from braingan import (
     TrainingDivergedError,
     TrainingRun,
 )
+from braingan.generation.generator import GANGenerator
 from braingan.generation.latents import draw_latents
+from braingan.generation.storage import load_run
 from braingan_dcgan import DCGAN
 
 Options = dict[str, Any]
@@ -200,3 +202,17 @@ def test_a_run_says_which_files_it_left_out_and_whether_patients_were_known(
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert [bad["file"] for bad in config["bad_files"]] == ["tumor/P00_tumor_0.png"]
     assert config["grouped_by"] == "file"
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_generator_samples_in_the_precision_it_was_trained_in_also_when_it_is_loaded(
+    data: Path, tmp_path: Path, tiny: Options, precision: str
+) -> None:
+    braingan.train(data, tmp_path / "run", **tiny, precision=precision)
+    stored = load_run(tmp_path / "run")
+    assert isinstance(stored.generator, GANGenerator)
+    assert (stored.settings.precision, stored.generator.precision) == (precision, precision)
+    exact = stored.generator.in_precision("float32").sample(torch.tensor([0, 1]), seed=1)
+    found = stored.generator.sample(torch.tensor([0, 1]), seed=1)
+    assert torch.equal(found, exact) == (precision == "float32")
+    assert float((found - exact).abs().max()) < 3 / 255
