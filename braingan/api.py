@@ -102,8 +102,9 @@ def train(
     callbacks = make_callbacks(log or ())
     team = launch(device, devices=devices, num_nodes=num_nodes, strategy=strategy)
     how = How(team, checkpoint_every, callbacks)
-    with team.writer_first():  # the others find what it decoded
-        prepared = prepare_folder(Path(data), settings.preprocessing, run / CACHE, skip_bad=skip_bad)
+    prepared = team.writer_first(  # the others find what it decoded
+        lambda: prepare_folder(Path(data), settings.preprocessing, run / CACHE, skip_bad=skip_bad)
+    )
     check_settings(settings, prepared.spec, how)
     parts = load_split(Path(split), prepared) if split else everything(prepared)
     located = locate(parts, prepared)

@@ -52,10 +52,10 @@ def main() -> None:
     try:
         app()
     except StoppedError as error:
-        sys.stderr.write(f"{error}\n")
+        _complain(str(error))
         raise SystemExit(128 + (error.signal or signal.SIGINT)) from None
     except BrainganError as error:
-        sys.stderr.write(f"error: {error}\n")
+        _complain(f"error: {error}")
         raise SystemExit(2) from None
     except OSError as error:
         if error.errno not in THE_USERS:
@@ -65,6 +65,12 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
         raise SystemExit(130) from None
+
+
+def _complain(line: str) -> None:
+    """On stderr, by one of the processes that share a training."""
+    if speaks():
+        sys.stderr.write(f"{line}\n")
 
 
 @app.callback(invoke_without_command=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -22,8 +21,7 @@ _bars = ContextVar("bars", default=True)
 
 def speaks() -> bool:
     """Whether this process speaks for the others of its training (those that Fabric, torchrun or SLURM started)."""
-    ranks = [os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK")]
-    return all(rank == "0" for rank in ranks) and not _silent
+    return not _silent
 
 
 def be_silent() -> None:

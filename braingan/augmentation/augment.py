@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from braingan.augmentation.counts import balancing_counts, synthetic_counts
 from braingan.augmentation.held_out import SOURCE
-from braingan.augmentation.leaks import check_classes, check_generator, check_real, warn_of_shared
+from braingan.augmentation.leaks import check_choice, check_classes, check_generator, check_real, warn_of_shared
 from braingan.augmentation.mixing import AugmentedDataset
 from braingan.augmentation.synthesis import CONFIG, MANIFEST, check_can_write, write_synthetic
 from braingan.augmentation.synthetic import load_synthetic
@@ -26,7 +26,7 @@ from braingan.data.split import Split, everything, load_split, locate, with_test
 from braingan.data.workplace import CACHE, check_place, claim
 from braingan.duplicates.seen import SEEN
 from braingan.errors import OutputError, SettingsError
-from braingan.generation.settings import TrainingSettings
+from braingan.generation.settings import EARLIER, TrainingSettings
 from braingan.generation.storage import StoredGenerator, load_run
 from braingan.generation.train import check_settings, train_generator
 
@@ -71,6 +71,8 @@ def augment_folder(
         settings = settings.resolved()
         check_settings(settings, prepared.spec)
     leakage = _check_held_out(stored, train, held_out, allow_leakage=allow_leakage)
+    if stored:
+        leakage += check_choice(stored, split, prepared.select(parts.test), allow_leakage=allow_leakage)
     asked = (stored.settings if stored else settings).to_json() | {
         "ratio": ratio,
         "balance": balance,
@@ -79,7 +81,7 @@ def augment_folder(
         "training images": split.train_hash[:12],
         "generator": stored.sha256[:12] if stored else None,
     }
-    claim(out, asked, may_change={"device"})
+    claim(out, asked, may_change={"device"}, earlier=EARLIER)
     held_back = prepared.select(parts.val)
     stored = stored or train_generator(train, split, settings, out / GENERATOR, reference=held_back)
     _write(stored, train, counts, out, seed=settings.seed, leakage=leakage)

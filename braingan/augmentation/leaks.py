@@ -69,6 +69,29 @@ def check_generator(
     )  # fmt: skip
 
 
+def check_choice(stored: StoredGenerator, split: Split, test: PreparedSet, *, allow_leakage: bool) -> list[str]:
+    """Refuse a generator whose best step was chosen by images that it is to be judged on.
+
+    Its own validation images, and those of their patients, are fit for choices, not for scores.
+
+    Args, returns and raises as `check_generator`; `test` is what scores come from.
+    """
+    if not stored.chosen_on_validation:
+        return []
+    by_patient = stored.split.grouped_by == split.grouped_by == "patient"
+    patients = {file.group for file in stored.split.val} if by_patient else set()
+    hashes = {file.sha256 for file in stored.split.val}
+    used = [record.file for record, sha in zip(test.source.records, test.hashes, strict=True)
+            if sha in hashes or record.group in patients]  # fmt: skip
+    if not used:
+        return []
+    what = (
+        f"leak: the best step of the generator in {stored.folder} was chosen by {len(used)} of the test images, or by "
+    )
+    what += f"others of their patients ({some_names(used)})"
+    return _said(what, "train one with the split at hand", allow_leakage=allow_leakage)
+
+
 def warn_of_shared(held_out: PreparedSet, train: PreparedSet) -> None:
     """Say so where training images show held-out pictures: a generator that is trained on them will have seen them."""
     twins = find_twins_across(looks_of(held_out), looks_of(train))

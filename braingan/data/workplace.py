@@ -39,13 +39,16 @@ def refuse_overlap(out: Path, *inputs: Path | None) -> None:
             raise OutputError(f"output folder {out} and data folder {other} overlap; give one apart from the data")
 
 
-def claim(out: Path, asked: Mapping[str, Any], *, may_change: Collection[str] = ()) -> None:
+def claim(
+    out: Path, asked: Mapping[str, Any], *, may_change: Collection[str] = (), earlier: Mapping[str, Any] | None = None
+) -> None:
     """Note in the folder what it is for, or check that it is for just that.
 
     Args:
         out: made where it does not exist.
         asked: settings and fingerprints, JSON-able; `hyperparameters` is taken apart.
         may_change: settings that may differ from one call to the next.
+        earlier: what versions did that did not yet note it.
 
     Raises:
         OutputError: the folder is for something else; the message shows the difference.
@@ -54,7 +57,7 @@ def claim(out: Path, asked: Mapping[str, Any], *, may_change: Collection[str] = 
     wanted = json.loads(json.dumps({**asked, **asked.get("hyperparameters", {})}))
     wanted.pop("hyperparameters", None)
     if (out / ASKED).exists():
-        before = read_json(out / ASKED)
+        before = {**(earlier or {}), **read_json(out / ASKED)}
         differences = [
             f"{key} {before.get(key)} there, {wanted.get(key)} asked"
             for key in sorted(before.keys() | wanted.keys())

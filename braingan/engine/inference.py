@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from braingan.engine.convolutions import THIN, TransposedConvolution
+from braingan.engine.convolutions import THIN, Convolution, TransposedConvolution
 from braingan.engine.precision import TYPES
+
+# Subclasses may compute something else.
+FOLDABLE = {
+    Convolution, TransposedConvolution, nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d,
+}  # fmt: skip
 
 
 def for_inference(network: nn.Module, precision: str = "float32") -> nn.Module:
@@ -25,25 +31,34 @@ def for_inference(network: nn.Module, precision: str = "float32") -> nn.Module:
             would show, as bfloat16 has steps of half a grey level next to black and white.
     """
     quick = copy.deepcopy(network).eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    uses = Counter(child for module in quick.modules() for child in module._modules.values() if child is not None)
     for module in list(quick.modules()):
         if type(module) is nn.Sequential:
-            _fold(module)
+            _fold(module, uses)
     if precision == "float32":
         return quick
     return _Coarse(_with_exact_end(quick), TYPES[precision])
 
 
-def _fold(sequence: nn.Sequential) -> None:
-    for (place, layer), (name, norm) in pairwise(list(sequence.named_children())):
+def _fold(sequence: nn.Sequential, uses: Counter[nn.Module]) -> None:
+    for (place, layer), (name, norm) in pairwise(sequence._modules.items()):  # those that stand there twice, too
+        if layer is None or norm is None or not (_plain(layer, uses) and _plain(norm, uses)):
+            continue
         fused: nn.Module
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and isinstance(norm, nn.BatchNorm2d) and _kept(norm):
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and type(norm) is nn.BatchNorm2d and _kept(norm):
             fused = fuse_conv_bn_eval(layer, norm, transpose=isinstance(layer, nn.ConvTranspose2d))
-        elif isinstance(layer, nn.Linear) and isinstance(norm, nn.BatchNorm1d) and _kept(norm):
+        elif isinstance(layer, nn.Linear) and type(norm) is nn.BatchNorm1d and _kept(norm):
             fused = fuse_linear_bn_eval(layer, norm)
         else:
             continue
         setattr(sequence, place, fused)
         setattr(sequence, name, nn.Identity())
+
+
+def _plain(module: nn.Module, uses: Counter[nn.Module]) -> bool:
+    """Whether a module is just what its type says, and is used in one place only."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks, getattr(module, "parametrizations", ()))
+    return type(module) in FOLDABLE and uses[module] == 1 and not any(hooks)
 
 
 def _kept(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> bool:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from braingan.engine.devices import resolve_device
-from braingan.errors import SettingsError
+from braingan.errors import BrainganError, SettingsError
 from braingan.progress import be_silent
 
 T = TypeVar("T")
@@ -66,14 +66,23 @@ class Team:
         """What the writing process has to say, on all of them."""
         return self._fabric.broadcast(value) if self.size > 1 else value
 
-    @contextmanager
-    def writer_first(self) -> Iterator[None]:
-        """A block that the writing process runs before the others."""
-        if not self.writes:
-            self.wait()
-        yield
+    def writer_first(self, work: Callable[[], T]) -> T:
+        """Let the writing process do something before the others do it.
+
+        Raises:
+            BrainganError: what the writing process raised, in all of them.
+        """
+        problem, done = "", []
         if self.writes:
-            self.wait()
+            try:
+                done.append(work())
+            except BrainganError as error:
+                if self.size == 1:
+                    raise
+                problem = str(error)
+        if problem := self.tell(problem):
+            raise BrainganError(problem)
+        return done[0] if done else work()
 
     def wait(self) -> None:
         """Until all processes are here."""
@@ -102,7 +111,10 @@ def launch(device: str, *, devices: int, num_nodes: int, strategy: str) -> Team:
     if devices < 1 or num_nodes < 1:
         raise SettingsError(f"{devices} devices on {num_nodes} nodes were asked; 1 or more of each work")
     here = resolve_device(device)
+    started = int(os.environ.get("WORLD_SIZE", "1"))  # by torchrun
     if devices == num_nodes == 1:
+        if started > 1:
+            raise SettingsError(f"torchrun started {started} processes; give --devices and --num-nodes as it has them")
         return Team(here)
     if here.type == "cuda" and devices > torch.cuda.device_count():
         raise SettingsError(f"{devices} devices were asked; this machine has {torch.cuda.device_count()}")

@@ -46,8 +46,11 @@ class CellInputs:
         return LabelledImages(self.train.images, self.train.labels)
 
     def key(self, *parts: str) -> str:
-        """What images the parts hold, and in what order, in one word."""
-        return fingerprint([PREPARED_AS, *(_described(getattr(self, part)) for part in parts)])
+        """What images the parts hold, and in what order, in one word; not where they lie."""
+        described = [_described(getattr(self, part)) for part in parts]
+        for part in described:
+            part["records"] = [record[1:] for record in part["records"]]
+        return fingerprint([PREPARED_AS, *described])
 
     def save(self, folder: Path) -> Path:
         """Write `cells-KEY.safetensors`; gives its path."""

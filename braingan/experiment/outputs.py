@@ -14,6 +14,7 @@ from torch import Tensor
 
 from braingan.data.files import read_json, replacing
 from braingan.data.pictures import grid, write_png
+from braingan.errors import OutputError
 from braingan.experiment.arms import ARMS, LabelledImages
 from braingan.experiment.cells import OWN, Bench, ClassifierCell, synthetic_images
 from braingan.experiment.data import BenchmarkData
@@ -55,7 +56,10 @@ def write_result(
         for seed, sha in drawn.items()
         for arm in ARMS
     ]
-    cells = [read for cell in order if (read := cell.read(bench))]
+    found = [(cell, cell.read(bench)) for cell in order]
+    if missing := [cell.title for cell, read in found if read is None]:
+        raise OutputError(f"{bench.out} lacks {missing[0]}, which another command may have replaced; give it again")
+    cells = [read for _, read in found if read is not None]
     first = next(iter(drawn))
     synthetic = synthetic_images(bench, first, inputs, drawn[first])
     sets = {"real": inputs.real, "synthetic": synthetic}

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 
 from braingan.augmentation.counts import synthetic_counts
-from braingan.augmentation.leaks import check_classes, check_generator
+from braingan.augmentation.leaks import check_choice, check_classes, check_generator
 from braingan.augmentation.synthesis import check_can_write
 from braingan.data.files import fingerprint, sha256_of
+from braingan.data.locking import locked
 from braingan.data.split import Split
 from braingan.data.workplace import CACHE, check_place, claim
 from braingan.engine.devices import resolve_device
@@ -29,7 +30,7 @@ from braingan.experiment.engines import Engine
 from braingan.experiment.inputs import CellInputs
 from braingan.experiment.outputs import describe_generator, write_result
 from braingan.experiment.result import BenchmarkResult
-from braingan.experiment.settings import OF_TRAINING, BenchmarkSettings
+from braingan.experiment.settings import EARLIER, OF_TRAINING, BenchmarkSettings
 from braingan.experiment.settling import settle_precision
 from braingan.generation.registry import BACKENDS
 from braingan.generation.storage import StoredGenerator, is_finished, load_run
@@ -70,10 +71,10 @@ def run_benchmark(
     _check_engine(settings, stored, engine)
     leakage = [*loaded.leakage, *_check_generator(stored, loaded, allow_leakage=settings.allow_leakage)]
     asked = _asked(settings, loaded, stored)
-    claim(out, asked, may_change=MAY_CHANGE)
+    claim(out, asked, may_change=MAY_CHANGE, earlier=EARLIER)
     loaded.split.save(out / "split.json")
     inputs = CellInputs(loaded.train, loaded.val, loaded.test, loaded.learning)
-    with limited(engine.threads()):
+    with locked(out / CACHE / "locks" / "precision.lock", wait=True), limited(engine.threads()):
         settings = settle_precision(out, settings, inputs, trains=stored is None)
     bench = _bench(out, asked, settings, inputs, generator, leakage)
     generators = _run_all(bench, inputs, engine)
@@ -190,6 +191,7 @@ def _check_generator(stored: StoredGenerator | None, loaded: BenchmarkData, *, a
         parts.append((loaded.val, loaded.learning))
     checked = [check_generator(stored, split, loaded.train, part, allow_leakage=allow_leakage)
                for part, split in parts if len(part)]  # fmt: skip
+    checked.append(check_choice(stored, loaded.split, loaded.test, allow_leakage=allow_leakage))
     return list(itertools.chain(*checked))
 
 

@@ -129,6 +129,9 @@ def latest_checkpoint(folder: Path, *, at_most: int) -> Checkpoint | None:
             return load_checkpoint(path)
         except OutputError as error:
             log.warning("%s; taking the one before", error)
+    if not wanted and (later := checkpoints_in(folder)):
+        step = _step_of(later[0])
+        raise OutputError(f"{folder} begins at step {step}, {at_most} steps were asked; give {step} or more")
     if wanted:
         raise OutputError(f"all checkpoints in {folder} are damaged; remove the folder to start anew")
     return None

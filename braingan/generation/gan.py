@@ -28,6 +28,7 @@ class GAN(ABC):
         ema_decay: of the running average of G's weights, which is what samples; it starts lower, so
             that short runs do not average over their first steps.
         sizes: image sizes that the networks can make.
+        works_in_teams: whether several processes can share a training.
     """
 
     latent_size: int = 100
@@ -35,6 +36,7 @@ class GAN(ABC):
     n_critic: int = 1
     ema_decay: float = 0.999
 
+    works_in_teams: ClassVar[bool] = True
     sizes: ClassVar[tuple[int, ...]] = (32, 64, 128, 256)
 
     @abstractmethod

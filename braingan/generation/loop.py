@@ -99,8 +99,9 @@ def _run(training: Training, record: Record, wish: StopWish) -> None:
 
 def _stop(training: Training, record: Record, wish: StopWish) -> NoReturn:
     record.checkpoint()
+    training.team.wait()  # a process that ends takes the others with it
     at = f"stopped at step {training.done} of {training.run.steps}"
-    raise StoppedError(f"{at}; the same command with --resume goes on", wish.signal)
+    raise StoppedError(f"{at}; the same command goes on (`braingan train`: with --resume)", wish.signal)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from braingan.versions import versions
 
 STATISTICS = "stats.jsonl"
 LINE_EVERY = 10  # steps between two lines of statistics
-READ_EVERY = 25  # steps between two looks at the losses on a GPU, each of which waits for it
+READ_EVERY = 10  # steps between two looks at the losses on a GPU, each of which waits for it
 PICTURES = 10  # in a run
 GRID_COLUMNS = 8
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
@@ -158,7 +158,10 @@ class Record:
         rest = "it came before the first checkpoint"
         if kept:
             what = "best" if best else "last"
-            rest = f"the {what} checkpoint, of step {kept}, is kept: --resume --steps {kept} takes it as it is"
+            rest = (
+                f"the {what} checkpoint, of step {kept}, is kept (`braingan train` with --resume --steps {kept} takes "
+                "it as it is)"
+            )
         return TrainingDivergedError(f"training diverged at step {step} ({shown}); {rest}; a lower learning_rate helps")
 
     def _write_line(self, figures: Mapping[str, float]) -> None:

@@ -10,7 +10,8 @@ from braingan.data.preprocessing import Preprocessing
 from braingan.generation.protocol import ClassSampling
 from braingan.generation.registry import create_backend, hyperparameters_of
 
-EARLIER: dict[str, Any] = {"precision": "float32", "patience": 0}  # what versions did that did not yet note it
+# What versions did that did not yet note it.
+EARLIER: dict[str, Any] = {"precision": "float32", "compile": False, "patience": 0}
 
 
 @dataclass(frozen=True)

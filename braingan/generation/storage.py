@@ -37,6 +37,7 @@ class StoredGenerator:
         preprocessing: how its training images were made.
         split: what it was trained on (`train`), and what was held out.
         seen: what it was trained on, by content and by picture.
+        chosen_on_validation: whether its best step was chosen by the validation images of the split.
         sha256: of the weights file; names the generator in manifests.
         folder: where it lies.
     """
@@ -46,25 +47,39 @@ class StoredGenerator:
     preprocessing: Preprocessing
     split: Split
     seen: Seen
+    chosen_on_validation: bool
     sha256: str
     folder: Path
 
 
-def is_finished(run: Path, steps: int = 0) -> bool:
-    """Whether a run folder holds a generator that was trained for so many steps, or whose patience ran out."""
+def is_finished(run: Path, steps: int = 0, patience: int | None = None) -> bool:
+    """Whether a run folder holds a generator that was trained for so many steps, or whose patience ran out.
+
+    Args:
+        run: the folder.
+        steps: that are wanted.
+        patience: that is wanted; another than the one that ran out is not finished. None for any.
+    """
     trained = steps_of(run)
     if trained is None:
         return False
-    done = read_json(run / CONFIG).get("step")
-    return trained >= steps or (done is not None and done < trained)
+    config = read_json(run / CONFIG)
+    done = config.get("step")
+    if done is None or done >= trained:
+        return trained >= steps
+    return done >= steps or patience in {None, config["settings"].get("patience")}
 
 
 def steps_of(run: Path) -> int | None:
     """For how many steps the generator in a run folder was trained, or None where there is none."""
     if not (run / MODEL).exists():
         return None
-    steps: int = read_json(run / CONFIG)["settings"]["steps"]
-    return steps
+    try:
+        return int(read_json(run / CONFIG)["settings"]["steps"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise OutputError(
+            f"{run} is damaged, or was not made by braingan: {CONFIG} says nothing of a training"
+        ) from error
 
 
 def save_run(
@@ -128,7 +143,9 @@ def load_run(run: Path) -> StoredGenerator:
     if isinstance(generator, GANGenerator) and settings.precision == "bfloat16":  # float16 is slow on a CPU
         generator = generator.in_precision(settings.precision)
     split = Split.load(run / SPLIT)
-    return StoredGenerator(generator, settings, preprocessing, split, Seen.load(run), sha256_of(run / MODEL), run)
+    chosen = bool(config.get("chosen_on_validation"))
+    seen, sha256 = Seen.load(run), sha256_of(run / MODEL)
+    return StoredGenerator(generator, settings, preprocessing, split, seen, chosen, sha256, run)
 
 
 def load_generator(run: Path) -> Generator:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from braingan.data.files import read_json, write_json
@@ -22,13 +23,14 @@ from braingan.data.workplace import CACHE, claim
 from braingan.engine.devices import resolve_device
 from braingan.engine.precision import check_precision
 from braingan.engine.team import Team
-from braingan.errors import OutputError, SplitError
+from braingan.errors import OutputError, SettingsError, SplitError
 from braingan.generation.callbacks import Callback, Callbacks
 from braingan.generation.journal import JOURNAL
 from braingan.generation.protocol import GeneratorBackend, TrainingData, TrainingRun
 from braingan.generation.registry import create_backend
-from braingan.generation.settings import TrainingSettings
+from braingan.generation.settings import EARLIER, TrainingSettings
 from braingan.generation.storage import StoredGenerator, is_finished, load_run, save_run, steps_of
+from braingan.generation.watchdog import FEWEST_HELD_OUT
 from braingan.progress import readable_seconds
 
 log = logging.getLogger("braingan")
@@ -37,7 +39,7 @@ RESOLVED = "resolved.json"  # what "auto" came to
 
 LEFTOVERS = {"stats.jsonl", "samples", "checkpoints", "split.json", "config.json", "seen.safetensors", "run.json",
              RESOLVED}  # fmt: skip
-MAY_CHANGE = {"device", "steps"}  # between two calls on one folder
+MAY_CHANGE = {"device", "steps", "patience"}  # between two calls on one folder
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,11 @@ def check_settings(settings: TrainingSettings, spec: ImageSpec, how: How | None 
         BackendError: no such backend.
         SettingsError: see `TrainingRun`, `GeneratorBackend.check`.
     """
-    create_backend(settings.backend, **settings.hyperparameters).check(spec)
+    backend = create_backend(settings.backend, **settings.hyperparameters)
+    backend.check(spec)
     check_precision(settings.precision)
+    if how and how.team.size > 1 and not getattr(backend, "works_in_teams", False):
+        raise SettingsError(f"backend {settings.backend!r} cannot share a training between devices; --devices 1 works")
     _training_run(settings, Path(), how or How(Team(resolve_device(settings.device))))
 
 
@@ -98,15 +103,17 @@ def train_generator(
     check_settings(settings, train.spec, how)
     _check_classes(train)
     if how.team.writes:
-        claim(run, settings.to_json() | {"training images": split.train_hash[:12]}, may_change=MAY_CHANGE)
-    with _alone_in(run, how):
-        if how.team.writes:
-            _check_unfinished(run, settings, resume=resume)
-        how.team.wait()
-        if is_finished(run, settings.steps):
-            log.info("taking the finished generator in %s", run)
-            return load_run(run)
-        _train(train, split, settings, run, reference, how)
+        claim(run, settings.to_json() | {"training images": split.train_hash[:12]}, may_change=MAY_CHANGE,
+              earlier=EARLIER)  # fmt: skip
+    how.team.wait()
+    if not is_finished(run, settings.steps, settings.patience):
+        with _alone_in(run, how):
+            if how.team.writes:
+                _check_unfinished(run, settings, resume=resume)
+            how.team.wait()
+            _train(train, split, settings, run, reference, how)
+    else:
+        log.info("taking the finished generator in %s", run)
     return load_run(run)
 
 
@@ -139,12 +146,28 @@ def _train(
     data = TrainingData(train.images, train.labels, train.spec, *_held_out(reference))
     settings = replace(settings, precision=_settle_precision(backend, data, settings, run, how))
     started = time.monotonic()
-    generator = backend.fit(data, _training_run(settings, run, how))
+    with _one_line_for_memory(settings):
+        generator = backend.fit(data, _training_run(settings, run, how))
     if how.team.writes:
         record = _record_of(run) or {"seconds": round(time.monotonic() - started, 1)}
+        record["chosen_on_validation"] = reference is not None and len(reference) >= FEWEST_HELD_OUT
         save_run(run, generator, settings, train, split, record)
         log.info("trained %s in %s: %s", settings.backend, readable_seconds(time.monotonic() - started), run)
     how.team.wait()
+
+
+@contextmanager
+def _one_line_for_memory(settings: TrainingSettings) -> Iterator[None]:
+    """Running out of memory is no defect."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not (isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)):
+            raise
+        raise SettingsError(
+            f"no memory for batches of {settings.batch_size} images of {settings.size} pixels; a smaller --batch-size "
+            "works"
+        ) from error
 
 
 def _check_unfinished(run: Path, settings: TrainingSettings, *, resume: bool) -> None:
@@ -190,7 +213,8 @@ def resolve_precision(
     if choose is None:
         return "float32", {}
     alone = How(Team(how.team.device))
-    precision, milliseconds = choose(data, _training_run(replace(settings, precision="float32"), Path(), alone))
+    share = replace(settings, precision="float32", batch_size=settings.batch_size // how.team.size)
+    precision, milliseconds = choose(data, _training_run(share, Path(), alone))
     timed = ", ".join(f"{name} {value:.0f} ms" for name, value in milliseconds.items())
     log.info("precision %s%s", precision, f" (a step takes {timed})" if timed else "")
     return precision, milliseconds

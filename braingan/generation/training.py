@@ -71,6 +71,7 @@ class Training:
         self.arithmetic = Arithmetic(run.precision, self.device)
         torch.manual_seed(run.seed)  # initial weights are the same in every process
         self.G, self.D = (self._placed(network) for network in game.networks(data.spec))
+        self._learning = [weight for weight in self.D.parameters() if weight.requires_grad]
         self.optimizer_G, self.optimizer_D = game.optimizers(self.G, self.D)
         self.ema = AveragedModel(self.G, multi_avg_fn=self._average)
         self._G: nn.Module = torch.compile(self.G) if run.compile else self.G  # type: ignore[assignment]
@@ -88,7 +89,7 @@ class Training:
         Returns:
             `d_loss` and `g_loss` on the device: reading them would wait for it.
         """
-        turns = self.game.n_critic
+        turns, self._number = self.game.n_critic, number
         torch.manual_seed(_seed(self.run.seed, number, NOISE, self.team.rank))  # dropout, penalties
         for turn in range(number * turns, (number + 1) * turns):
             last = turn == (number + 1) * turns - 1
@@ -100,11 +101,13 @@ class Training:
             self._update(self.optimizer_D, d_loss, self.D)
             self.game.after_discriminator_step(self.D)
 
-        self.D.requires_grad_(False)  # G's step needs gradients through D, not into its weights
+        for weight in self._learning:  # G's step needs gradients through D, not into its weights
+            weight.requires_grad_(False)
         with self.arithmetic.autocast():
             g_loss = self.game.generator_loss(self._D, real, fake, y)
         self._update(self.optimizer_G, g_loss, self.G)
-        self.D.requires_grad_(True)
+        for weight in self._learning:
+            weight.requires_grad_(True)
         self.ema.update_parameters(self.G)
         return {"d_loss": d_loss.detach(), "g_loss": g_loss.detach()}
 
@@ -207,7 +210,7 @@ class Training:
         return self.team.part(self.run.batch_size)
 
     def _average(self, averaged: Weights, current: Weights, count: Tensor | int) -> None:
-        decay = min(self.game.ema_decay, (1 + int(count)) / (10 + int(count)))
+        decay = min(self.game.ema_decay, (1 + self._number) / (10 + self._number))  # `count` may be on a GPU
         torch._foreach_lerp_(averaged, current, 1 - decay)
 
 

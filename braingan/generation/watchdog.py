@@ -86,7 +86,12 @@ class Watchdog:
         return len(self._labels) > 1
 
     def take_up(self, watch: Watch) -> None:
-        """Go on from what a checkpoint holds."""
+        """Go on from what a checkpoint holds; patience may have changed since."""
+        watch.gave_up = bool(self.patience) and watch.since_best >= self.patience
+        if watch.gave_up:
+            log.info(
+                "no better samples for %d measurements: training has ended; --patience 0 goes on", watch.since_best
+            )
         self.watch, self.regular = watch, replace(watch)
 
     def measure(self, step: int, sample: Callable[[Tensor], Tensor]) -> dict[str, float]:
