@@ -29,7 +29,7 @@ from braingan.generation.journal import JOURNAL
 from braingan.generation.protocol import GeneratorBackend, TrainingData, TrainingRun
 from braingan.generation.registry import create_backend
 from braingan.generation.settings import EARLIER, TrainingSettings
-from braingan.generation.storage import StoredGenerator, is_finished, load_run, save_run, steps_of
+from braingan.generation.storage import CONFIG, StoredGenerator, is_finished, load_run, save_run, steps_of
 from braingan.generation.watchdog import FEWEST_HELD_OUT
 from braingan.progress import readable_seconds
 
@@ -106,6 +106,7 @@ def train_generator(
         claim(run, settings.to_json() | {"training images": split.train_hash[:12]}, may_change=MAY_CHANGE,
               earlier=EARLIER)  # fmt: skip
     how.team.wait()
+    _refuse_fewer_steps(run, settings.steps)
     if not is_finished(run, settings.steps, settings.patience):
         with _alone_in(run, how):
             if how.team.writes:
@@ -170,16 +171,20 @@ def _one_line_for_memory(settings: TrainingSettings) -> Iterator[None]:
         ) from error
 
 
+def _refuse_fewer_steps(run: Path, steps: int) -> None:
+    trained = steps_of(run)
+    if trained is not None and steps < min(trained, read_json(run / CONFIG).get("step") or trained):
+        raise OutputError(
+            f"{run} holds a generator of {trained} steps, {steps} were asked; give another folder, or as many steps"
+        )
+
+
 def _check_unfinished(run: Path, settings: TrainingSettings, *, resume: bool) -> None:
     """Refuse what would lose work; remove what a training left that never came to a checkpoint."""
-    trained = steps_of(run)
-    if trained is not None and settings.steps < trained:
-        raise OutputError(f"{run} holds a generator of {trained} steps, {settings.steps} were asked; give another "
-                          "folder, or as many steps")  # fmt: skip
     if any((run / "checkpoints").glob("step_*.safetensors")):
         if not resume:
             raise OutputError(f"{run} holds an unfinished training; --resume goes on with it, or give another folder")
-    elif trained is None:
+    elif steps_of(run) is None:
         _clear(run)
 
 

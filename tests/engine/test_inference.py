@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from braingan.engine.inference import for_inference
 
@@ -79,3 +80,41 @@ def test_the_end_is_exact_in_bfloat16() -> None:
     assert not torch.equal(values, values.bfloat16().float())  # finer than bfloat16 can be
     single = nn.Linear(8, 2)
     torch.testing.assert_close(for_inference(single, "bfloat16")(z), single(z), atol=0.05, rtol=0)
+
+
+class Standardised(nn.Conv2d):
+    """A convolution of somebody's own, which does more than its base."""
+
+    def forward(self, given: Tensor) -> Tensor:
+        weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        return self._conv_forward(given, weight / weight.std(), self.bias)
+
+
+def used_twice() -> nn.Sequential:
+    act = nn.LeakyReLU(0.2)
+    return nn.Sequential(nn.Conv2d(3, 8, 3), act, nn.Conv2d(8, 8, 3), act, nn.BatchNorm2d(8))
+
+
+def hooked() -> nn.Sequential:
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
+    network[0].register_forward_hook(lambda module, given, made: made * 3 + 1)
+    return network
+
+
+OF_OTHERS = {
+    "an activation that stands there twice": used_twice,
+    "a convolution with standardised weights": lambda: nn.Sequential(Standardised(3, 8, 3), nn.BatchNorm2d(8)),
+    "spectral normalisation": lambda: nn.Sequential(spectral_norm(nn.Conv2d(3, 8, 3)), nn.BatchNorm2d(8)),
+    "a hook": hooked,
+}
+
+
+@pytest.mark.parametrize("name", OF_OTHERS)
+def test_networks_that_do_something_of_their_own_are_left_as_they_are(name: str) -> None:
+    torch.manual_seed(0)
+    network = OF_OTHERS[name]()
+    for _ in range(3):
+        network(torch.randn(16, 3, 9, 9) * 2 + 1)
+    given = torch.randn(4, 3, 9, 9)
+    with torch.no_grad():
+        torch.testing.assert_close(for_inference(network)(given), network.eval()(given), atol=1e-5, rtol=1e-5)

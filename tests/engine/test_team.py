@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,12 @@ import torch
 from safetensors.torch import load_file
 
 import braingan
-from braingan import SettingsError, TrainingRun
+from braingan import ImageSpec, SettingsError, TrainingRun, register_backend
 from braingan.engine.team import Team, launch
+from braingan.generation import registry
+from braingan.generation.settings import TrainingSettings
+from braingan.generation.train import How, check_settings
+from braingan_dcgan import DCGAN
 
 # What each process runs: one step of a game without batch normalisation or dropout, then what it came to.
 SCRIPT = """
@@ -154,3 +159,26 @@ def test_a_batch_that_two_processes_cannot_share_is_refused(tmp_path: Path) -> N
     team.size = 2
     with pytest.raises(SettingsError, match="a batch of 5 cannot be shared by 2 processes; a multiple works"):
         TrainingRun(tmp_path, batch_size=5, team=team)
+
+
+def test_processes_of_torchrun_that_were_not_asked_for_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SettingsError, match="torchrun started 2 processes; give --devices and --num-nodes"):
+        launch("cpu", devices=1, num_nodes=1, strategy="auto")
+
+
+def test_a_backend_that_cannot_share_a_training_is_refused(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Loner(DCGAN):
+        """Has a loop of its own."""
+
+        works_in_teams = False
+
+    team = Team(torch.device("cpu"))
+    team.size = 2
+    register_backend("loner")(Loner)
+    try:
+        with pytest.raises(SettingsError, match="backend 'loner' cannot share a training between devices"):
+            check_settings(TrainingSettings(backend="loner"), ImageSpec(32, 1, ("a", "b")), How(team))
+    finally:
+        registry.BACKENDS.registered.pop("loner")

@@ -405,3 +405,20 @@ def test_bad_files_of_the_test_folder_are_listed_too(
     assert [bad["file"] for bad in result.bad_files] == ["tumor/P00_tumor_0.png"]
     assert result.split["grouped_by"] == "file"
     assert result.notes[0].startswith("The test folder has no patient ids")
+
+
+def test_a_generator_whose_best_step_was_chosen_by_test_images_is_refused(
+    write_data: Callable[..., Path], tmp_path: Path, quick: Options
+) -> None:
+    data = write_data("many", patients=48)
+    split = braingan.benchmark(data, tmp_path / "first", **(quick | {"seeds": 1})).split
+    looked_at = {**split, "val": [*split["val"], *split["test"]], "test": []}
+    (tmp_path / "split.json").write_text(json.dumps(looked_at))
+    options = {name: quick[name] for name in ("size", "steps", "batch_size", "hyperparameters")}
+    braingan.train(data, tmp_path / "run", **options, split=tmp_path / "split.json")
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["chosen_on_validation"]
+    asked = quick | {"seeds": 1, "generator": tmp_path / "run"}
+    with pytest.raises(LeakageError, match=f"best step .* was chosen by {len(split['test'])} of the test images"):
+        braingan.benchmark(data, tmp_path / "out", **asked)
+    result = braingan.benchmark(data, tmp_path / "out", **asked, allow_leakage=True)
+    assert any("best step" in line for line in result.leakage)

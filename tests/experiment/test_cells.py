@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 
 import braingan
 from braingan import BenchmarkResult, Generator, SettingsError, TrainingData, TrainingRun, register_backend
+from braingan.data.locking import locked
 from braingan.data.preparation import prepare_folder
 from braingan.data.preprocessing import Preprocessing
 from braingan.data.split import locate, split_by_group
@@ -290,3 +291,22 @@ def test_an_engine_that_is_not_installed_is_named_with_what_installs_it(
         monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(SettingsError, match=rf"is not installed; pip install 'braingan\[{engine}\]' works"):
         braingan.benchmark(data, tmp_path / "out", engine=engine, address="127.0.0.1:1")
+
+
+def test_cells_do_not_depend_on_where_the_data_lie(
+    data: Path, tmp_path: Path, quick: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    braingan.benchmark(data, tmp_path / "out", **quick)
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "cells").iterdir()}
+    monkeypatch.chdir(data.parent)
+    braingan.benchmark(Path(data.name), tmp_path / "out", **quick)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "cells").iterdir()} == stamps
+
+
+def test_a_finished_generator_is_taken_though_another_process_looks_at_it(
+    data: Path, tmp_path: Path, quick: Options
+) -> None:
+    out = tmp_path / "out"
+    first = braingan.benchmark(data, out, **quick)
+    with locked(out / "generators" / "seed0" / "cache" / "training.lock", wait=False):
+        assert braingan.benchmark(data, out, **quick).summary == first.summary

@@ -27,6 +27,7 @@ from braingan.errors import StoppedError
 from braingan.generation.callbacks import Callback, Callbacks
 from braingan.generation.checkpoints import checkpoint_path, checkpoints_in, load_checkpoint
 from braingan.generation.gan import GAN
+from braingan.generation.training import Training
 from braingan_dcgan import DCGAN
 from braingan_wgan import WGAN, WGANGP
 
@@ -96,7 +97,7 @@ def test_a_training_that_was_stopped_ends_as_an_unbroken_one(
     game, options = GAMES[name]
     unbroken = fit(game, little, tmp_path / "unbroken", 12, **options)
     for step in (5, 7):
-        with pytest.raises(StoppedError, match=f"stopped at step {step} of 12; the same command with"):
+        with pytest.raises(StoppedError, match=f"stopped at step {step} of 12; the same command goes on"):
             fit(game, little, tmp_path / "stopped", 12, stop_at(step), **options)
         torch.rand(step)  # the caller's random state decides nothing
     assert_equal(fit(game, little, tmp_path / "stopped", 12, **options), unbroken)
@@ -338,6 +339,41 @@ def test_patience_ends_a_run_and_the_model_is_that_of_the_best_step(
     again = braingan.train(data, run, **options, resume=True)
     assert_equal(again.state_dict(), generator.state_dict())
     assert content_of(run) == before
+    more = options | {"patience": 0, "steps": config["step"] + 5}
+    braingan.train(data, run, **more, resume=True)  # somebody has more patience
+    assert json.loads((run / "config.json").read_text())["step"] == config["step"] + 5
+
+
+def test_fewer_steps_than_a_stopped_run_has_done_are_refused_and_nothing_is_lost(
+    little: TrainingData, tmp_path: Path, stop_at: StopAt
+) -> None:
+    with pytest.raises(StoppedError):
+        fit(DCGAN(**SMALL), little, tmp_path / "run", 12, stop_at(7))
+    before = content_of(tmp_path / "run")
+    with pytest.raises(OutputError, match="begins at step 7, 3 steps were asked; give 7 or more"):
+        fit(DCGAN(**SMALL), little, tmp_path / "run", 3)
+    assert content_of(tmp_path / "run") == before
+
+
+def test_what_a_backend_has_frozen_stays_frozen(little: TrainingData, tmp_path: Path) -> None:
+    frozen = []
+
+    @dataclass(frozen=True)
+    class Frozen(DCGAN):
+        """With a first layer of D that does not learn."""
+
+        def networks(self, spec: ImageSpec) -> tuple[nn.Module, nn.Module]:
+            G, D = super().networks(spec)
+            frozen.append(next(D.parameters()).requires_grad_(False))
+            return G, D
+
+    torch.manual_seed(0)
+    training = Training(Frozen(**SMALL), little, TrainingRun(tmp_path, 4, batch_size=4))
+    before = frozen[0].clone()
+    for step in range(3):
+        training.step(step)
+    assert torch.equal(frozen[0], before)
+    assert not frozen[0].requires_grad
 
 
 def test_a_finished_run_is_returned_extended_or_refused(data: Path, tmp_path: Path, tiny: Options) -> None:
@@ -400,7 +436,7 @@ def test_the_command_stops_at_a_signal_and_goes_on_later(
     out, errors = process.communicate(timeout=120)
     stopped = int(latest_in(run).stem[5:])
     assert (process.returncode, out) == (128 + number, "")
-    assert errors.splitlines()[-1] == f"stopped at step {stopped} of 100000; the same command goes on"
+    assert errors.splitlines()[-1].startswith(f"stopped at step {stopped} of 100000; the same command goes on")
     assert "Traceback" not in errors
     options = tiny | {"precision": "float32", "patience": 0, "steps": stopped + 5}
     with pytest.raises(OutputError, match="holds an unfinished training; --resume goes on with it"):

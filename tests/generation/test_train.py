@@ -23,7 +23,9 @@ from braingan import (
     TrainingData,
     TrainingDivergedError,
     TrainingRun,
+    register_backend,
 )
+from braingan.generation import registry
 from braingan.generation.generator import GANGenerator
 from braingan.generation.latents import draw_latents
 from braingan.generation.storage import load_run
@@ -217,3 +219,39 @@ def test_a_generator_samples_in_the_precision_it_was_trained_in_also_when_it_is_
     found = stored.generator.sample(torch.tensor([0, 1]), seed=1)
     assert torch.equal(found, exact) == (precision == "float32")
     assert float((found - exact).abs().max()) < 3 / 255
+
+
+def test_a_folder_of_an_earlier_version_is_taken_with_what_that_version_did(
+    data: Path, tmp_path: Path, tiny: Options
+) -> None:
+    run = tmp_path / "run"
+    braingan.train(data, run, **tiny, precision="float32", patience=0)
+    asked = json.loads((run / "asked.json").read_text())
+    new = {"precision", "patience", "compile"}
+    (run / "asked.json").write_text(json.dumps({key: value for key, value in asked.items() if key not in new}))
+    braingan.train(data, run, **tiny, precision="float32", patience=0, resume=True)
+    with pytest.raises(OutputError, match=r"for other work \(precision float32 there, bfloat16 asked\)"):
+        braingan.train(data, run, **tiny, precision="bfloat16", resume=True)
+
+
+def test_weights_of_somebody_else_are_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    (tmp_path / "config.json").write_text('{"architectures": ["Llama"]}')
+    with pytest.raises(OutputError, match=r"is damaged, or was not made by braingan: config"):
+        braingan.load_generator(tmp_path)
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_told_of_in_one_line(
+    data: Path, tmp_path: Path, tiny: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dataclass(frozen=True)
+    class Greedy(DCGAN):
+        """Wants more than there is."""
+
+        def generator_loss(self, D: nn.Module, real: Tensor, fake: Tensor, y: Tensor) -> Tensor:
+            return torch.empty(2**55).sum()
+
+    monkeypatch.setattr(registry.BACKENDS, "registered", dict(registry.BACKENDS.registered))
+    register_backend("greedy")(Greedy)
+    with pytest.raises(SettingsError, match="no memory for batches of 4 images of 32 pixels; a smaller --batch-size"):
+        braingan.train(data, tmp_path / "run", **tiny, backend="greedy")
