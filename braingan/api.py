@@ -323,6 +323,7 @@ def benchmark(
         CellsFailedError: some trainings failed; the others are finished, and the same call redoes only these.
         BrainganError: see `braingan.errors`; settings are refused before training starts.
     """
+    from braingan.engine.stopping import ended_by_sigterm
     from braingan.experiment.engines import open_engine
     from braingan.experiment.repeat import settings_and_split
     from braingan.experiment.run import run_benchmark
@@ -339,7 +340,7 @@ def benchmark(
         group_duplicates=group_duplicates, drop_leaking=drop_leaking, allow_leakage=allow_leakage,
     )  # fmt: skip
     settings, parts = settings_and_split(asked, config=config, split=split, test=test, generator=generator)
-    with open_engine(engine, jobs, address) as opened:
+    with ended_by_sigterm("stopped; the same command goes on"), open_engine(engine, jobs, address) as opened:
         result = run_benchmark(
             Path(data),
             Path(out),

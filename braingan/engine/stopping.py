@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
+
+from braingan.errors import StoppedError
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -55,3 +58,24 @@ def stop_wishes() -> Iterator[StopWish]:
         yield wish
     finally:
         restore()
+
+
+@contextmanager
+def ended_by_sigterm(message: str) -> Iterator[None]:
+    """Let SIGTERM end the block as an exception does, so that what was opened in it is closed.
+
+    Raises:
+        StoppedError: SIGTERM came.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise StoppedError(message, number)
+
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
-from braingan.engine.stopping import SIGNALS, stop_wishes
+from braingan.engine.stopping import SIGNALS, ended_by_sigterm, stop_wishes
+from braingan.errors import StoppedError
 
 # Every script says READY when it takes signals, and waits for them there.
 HEAD = """
@@ -129,3 +132,16 @@ def test_without_a_signal_handlers_are_put_back_too() -> None:
 
 def test_outside_of_the_main_thread_nothing_is_taken() -> None:
     assert start(THREAD).communicate(timeout=60) == ("wish None\nuntouched True\n", "")
+
+
+def test_sigterm_ends_a_block_as_an_exception_would_and_is_as_before_afterwards() -> None:
+    closed = []
+    said = "the same command goes on"
+    with pytest.raises(StoppedError, match=said) as caught, ended_by_sigterm(said):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        finally:
+            closed.append(True)
+    assert (closed, caught.value.signal) == ([True], signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
