@@ -136,12 +136,16 @@ def test_outside_of_the_main_thread_nothing_is_taken() -> None:
 
 def test_sigterm_ends_a_block_as_an_exception_would_and_is_as_before_afterwards() -> None:
     closed = []
-    said = "the same command goes on"
-    with pytest.raises(StoppedError, match=said) as caught, ended_by_sigterm(said):
-        try:
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(5)
-        finally:
-            closed.append(True)
+
+    def stopped() -> None:
+        with ended_by_sigterm("the same command goes on"):
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(5)
+            finally:
+                closed.append(True)
+
+    with pytest.raises(StoppedError, match="the same command goes on") as caught:
+        stopped()
     assert (closed, caught.value.signal) == ([True], signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
