@@ -20,8 +20,7 @@ from braingan.generation.watchdog import MEASURE_EVERY
 from braingan.versions import versions
 
 STATISTICS = "stats.jsonl"
-LINE_EVERY = 10  # steps between two lines of statistics
-READ_EVERY = 10  # steps between two looks at the losses on a GPU, each of which waits for it
+LINE_EVERY = 10  # steps between two lines of statistics; on a GPU, losses are read no more often: that waits for it
 PICTURES = 10  # in a run
 GRID_COLUMNS = 8
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
@@ -39,7 +38,7 @@ class Record:
         self.training, self.run = training, training.run
         self.writes = training.team.writes
         self.folder = self.run.folder
-        self.read_every = READ_EVERY if training.device.type == "cuda" else 1
+        self.read_every = LINE_EVERY if training.device.type == "cuda" else 1
         self._unread: list[dict[str, Tensor]] = []
         self._shown: dict[str, float] = {}
         self._journal = Journal(self.folder)

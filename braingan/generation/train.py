@@ -145,9 +145,9 @@ def _train(
     """From wherever the folder is to a finished generator in it."""
     backend = create_backend(settings.backend, **settings.hyperparameters)
     data = TrainingData(train.images, train.labels, train.spec, *_held_out(reference))
-    settings = replace(settings, precision=_settle_precision(backend, data, settings, run, how))
     started = time.monotonic()
     with _one_line_for_memory(settings):
+        settings = replace(settings, precision=_settle_precision(backend, data, settings, run, how))
         generator = backend.fit(data, _training_run(settings, run, how))
     if how.team.writes:
         record = _record_of(run) or {"seconds": round(time.monotonic() - started, 1)}

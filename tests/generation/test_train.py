@@ -241,8 +241,9 @@ def test_weights_of_somebody_else_are_refused_in_one_line(tmp_path: Path) -> Non
         braingan.load_generator(tmp_path)
 
 
+@pytest.mark.parametrize("steps", [2, 60])  # so many that precisions are tried first
 def test_a_batch_that_does_not_fit_into_memory_is_told_of_in_one_line(
-    data: Path, tmp_path: Path, tiny: Options, monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path, tiny: Options, monkeypatch: pytest.MonkeyPatch, steps: int
 ) -> None:
     @dataclass(frozen=True)
     class Greedy(DCGAN):
@@ -254,4 +255,4 @@ def test_a_batch_that_does_not_fit_into_memory_is_told_of_in_one_line(
     monkeypatch.setattr(registry.BACKENDS, "registered", dict(registry.BACKENDS.registered))
     register_backend("greedy")(Greedy)
     with pytest.raises(SettingsError, match="no memory for batches of 4 images of 32 pixels; a smaller --batch-size"):
-        braingan.train(data, tmp_path / "run", **tiny, backend="greedy")
+        braingan.train(data, tmp_path / "run", **(tiny | {"steps": steps}), backend="greedy")
