@@ -160,7 +160,7 @@ def _as_tuple(names: str | tuple[str, ...] | None) -> tuple[str, ...]:
 
 def train_classifier(
     images: Tensor, labels: Tensor, spec: ImageSpec, settings: ClassifierSettings, *, seed: int, device: torch.device,
-    title: str = "classifier", precision: str = "float32",
+    title: str = "classifier", precision: str = "float32", synthetic: Tensor | None = None, share: float | None = None,
 ) -> nn.Module:  # fmt: skip
     """Train one classifier.
 
@@ -175,13 +175,19 @@ def train_classifier(
         device: where to compute.
         title: of the progress bar.
         precision: "float32", "bfloat16" or "float16", the same for every arm; see `choose_classifier_precision`.
+        synthetic: (N,) bool, which of the images are synthetic; only a share needs to know.
+        share: 0 to 1, how much of what is seen of each class is synthetic; None draws all images of a class alike.
 
     Returns:
         The classifier in evaluation mode, on `device`; its weights are float32.
+
+    Raises:
+        SettingsError: the model, its weights, the precision or the share cannot be had.
     """
     shown: dict[str, float] = {}
     with _own_random_state(seed, device):
-        learner = _Learner(images, labels, spec, settings, seed, device, precision)
+        sampler = IndexSampler(labels, "balanced", seed=seed, synthetic=synthetic, share=share)
+        learner = _Learner(images, labels, spec, settings, sampler, device, precision)
         with Progress(title, settings.steps, "steps") as progress:
             for step in range(settings.steps):
                 loss = learner.step(step)
@@ -212,7 +218,8 @@ def choose_classifier_precision(
 
     def trial(precision: str) -> Callable[[], Tensor]:
         torch.manual_seed(0)
-        learner, steps = _Learner(images, labels, spec, settings, 0, device, precision), count()
+        sampler = IndexSampler(labels, "balanced", seed=0)
+        learner, steps = _Learner(images, labels, spec, settings, sampler, device, precision), count()
         return lambda: learner.step(next(steps))
 
     with _own_random_state(0, device):
@@ -232,10 +239,10 @@ class _Learner:
     """A classifier in training, on images that are where it is."""
 
     def __init__(
-        self, images: Tensor, labels: Tensor, spec: ImageSpec, settings: ClassifierSettings, seed: int,
+        self, images: Tensor, labels: Tensor, spec: ImageSpec, settings: ClassifierSettings, sampler: IndexSampler,
         device: torch.device, precision: str,
     ) -> None:  # fmt: skip
-        self.settings, self.device = settings, device
+        self.settings, self.sampler, self.device = settings, sampler, device
         self.arithmetic = Arithmetic(precision, device)
         self.images = images.to(device) if fits(images, device) else images
         self.labels = labels.to(device)
@@ -245,7 +252,6 @@ class _Learner:
             self.model.parameters(), settings.learning_rate, weight_decay=0.05, fused=True
         )
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, partial(_rate, steps=settings.steps))
-        self.sampler = IndexSampler(labels, "balanced", seed=seed)
 
     def step(self, number: int) -> Tensor:
         """One update; the loss stays on the device, as reading it would wait for it."""

@@ -60,6 +60,28 @@ def test_mixing_in_nothing_gives_bit_equal_weights() -> None:
     assert not all(torch.equal(a, b) for a, b in zip(weights(real), weights(other), strict=True))
 
 
+def test_a_share_says_how_often_synthetic_images_are_seen_and_none_leaves_everything_as_it_was(tiny_model: str) -> None:
+    data = bright_and_dark()
+    inverted = LabelledImages(255 - data.images, data.labels)  # what is learned from these is plain to see
+    both, synthetic = data + inverted, torch.arange(32) >= 16
+    settings = ClassifierSettings(model=tiny_model, steps=40, batch_size=8, learning_rate=0.02)
+
+    def trained(share: float | None) -> nn.Module:
+        return train_classifier(both.images, both.labels, SPEC, settings, seed=0, device=CPU, synthetic=synthetic,
+                                share=share)  # fmt: skip
+
+    def equal(one: nn.Module, other: nn.Module) -> bool:
+        return all(torch.equal(a, b) for a, b in zip(weights(one), weights(other), strict=True))
+
+    assert equal(trained(None), train(both, settings))
+    assert equal(trained(0), train(data, settings))
+    found = predict(trained(1), data.images, device=CPU).argmax(dim=1)
+    assert torch.equal(found, 1 - data.labels)
+    assert not equal(trained(0.9), trained(0.1))
+    with pytest.raises(SettingsError, match="no class has synthetic images"):
+        train_classifier(both.images, both.labels, SPEC, settings, seed=0, device=CPU, share=0.5)
+
+
 def test_the_callers_random_state_is_left_alone(tiny_model: str) -> None:
     before = torch.random.get_rng_state()
     train(bright_and_dark(), ClassifierSettings(model=tiny_model, steps=1))
