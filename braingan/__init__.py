@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         StoppedError,
         TrainingDivergedError,
     )
+    from braingan.evaluation.comparison import Comparison, compare
     from braingan.evaluation.scores import Scores
     from braingan.experiment.result import BenchmarkResult
     from braingan.generation.callbacks import Callback, register_logger
@@ -57,6 +58,7 @@ _HOMES = {
         "SettingsError",
         "SplitError", "StoppedError", "TrainingDivergedError",
     ),
+    "braingan.evaluation.comparison": ("Comparison", "compare"),
     "braingan.evaluation.scores": ("Scores",),
     "braingan.generation.gan": ("GAN",),
     "braingan.generation.callbacks": ("Callback", "register_logger"),
@@ -77,6 +79,7 @@ __all__ = [
     "BrainganError",
     "Callback",
     "CellsFailedError",
+    "Comparison",
     "DataError",
     "Generator",
     "GeneratorBackend",
@@ -99,6 +102,7 @@ __all__ = [
     "TrainingRun",
     "augment",
     "benchmark",
+    "compare",
     "create_backend",
     "datasets",
     "inspect",
