@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,6 +17,7 @@ from braingan.data.walking import file_problem, name_problem, printable, walk
 from braingan.errors import DataError
 
 METADATA = "metadata.csv"
+BESIDE = r"\.\./[^/\\]+_masks/"  # masks beside the data: in them, others would take their folder for a class
 READ = ("file_name", "label", "patient", "mask")  # its columns; others are left alone
 LIKE_PATIENT = {"patient", "patientid", "pid", "subject", "subjectid", "case", "caseid"}
 
@@ -180,7 +182,7 @@ def _parse(entry: dict[str, str], number: int, data: Path, findings: Findings) -
         raise DataError(f"{data / METADATA}, line {number}: a name holds a control character; is a quote left open?")
     name = PurePosixPath(name).as_posix()
     for path, what in ((name, ""), (mask, f"its mask {mask} ")):
-        if path and _leaves(path):
+        if path and (_mask_leaves if what else _leaves)(path):
             findings.add(name, f"{what}leaves the folder ({METADATA}, line {number})")
             return None
         if path and not os.path.isfile(data / path):
@@ -195,6 +197,11 @@ def _parse(entry: dict[str, str], number: int, data: Path, findings: Findings) -
         raise DataError(f"{data / METADATA}, line {number}: {name} has no label and lies in no class folder")
     others = tuple((key, (entry[key] or "").strip()) for key in entry if key and key not in READ)
     return _Row(name, label, patient, mask, others)
+
+
+def _mask_leaves(name: str) -> bool:
+    """A mask may lie in a folder of masks beside the data, too."""
+    return _leaves(name.removeprefix("../") if re.match(BESIDE, name) else name)
 
 
 def _leaves(name: str) -> bool:

@@ -67,9 +67,31 @@ class Preprocessing:
         Returns:
             (N, channels, size, size) uint8.
         """
+        return self.with_masks(slices, [None] * len(slices))[0]
+
+    def with_masks(
+        self, slices: Sequence[np.ndarray], masks: Sequence[np.ndarray | None]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Prepare the slices of one volume and, with the same geometry, where their tumours are.
+
+        A pixel belongs to the tumour where at least half of it is covered. Of a tumour too small for that, the
+        pixels that it covers most are kept; one that lies outside the square leaves nothing.
+
+        Args:
+            slices: see `__call__`.
+            masks: one a slice: (height, width) bool, as large as the slice; None where it is not known.
+
+        Returns:
+            (N, channels, size, size) uint8 and (N, size, size) bool, all False where a mask is None.
+        """
         boxes = self._boxes(slices)
         low, high = self._window(slices)
-        return np.stack([self._prepare(pixels, box, low, high) for pixels, box in zip(slices, boxes, strict=True)])
+        images = [self._prepare(pixels, box, low, high) for pixels, box in zip(slices, boxes, strict=True)]
+        prepared = np.zeros((len(slices), self.size, self.size), np.bool_)
+        for number, (mask, box) in enumerate(zip(masks, boxes, strict=True)):
+            if mask is not None and mask.any():
+                prepared[number] = self._prepare_mask(mask, box)
+        return np.stack(images), prepared
 
     def _boxes(self, slices: Sequence[np.ndarray]) -> list[Box]:
         """A square for each slice, one for all slices of a size."""
@@ -102,6 +124,17 @@ class Preprocessing:
         ]
         stacked = np.rint(np.stack([np.asarray(band) for band in bands]))
         prepared: np.ndarray = np.clip(stacked, 0, 255).astype(np.uint8)
+        return prepared
+
+    def _prepare_mask(self, mask: np.ndarray, box: Box) -> np.ndarray:
+        left, top, right, bottom = box
+        rows, columns = (
+            _overlaps(start, stop, self.size, pixels)
+            for start, stop, pixels in zip((top, left), (bottom, right), mask.shape, strict=True)
+        )
+        # rounded, so that halves and equals are found whatever the order of summation
+        coverage = (rows @ mask.astype(np.float64) @ columns.T).round(9)
+        prepared: np.ndarray = (coverage > 0) & (coverage >= min(0.5, coverage.max()))
         return prepared
 
 
@@ -141,6 +174,14 @@ def square_around(box: Box, margin: float) -> Box:
     side = round(max(right - left, bottom - top) * (1 + 2 * margin))
     left, top = (left + right - side) // 2, (top + bottom - side) // 2
     return left, top, left + side, top + side
+
+
+def _overlaps(start: int, stop: int, parts: int, pixels: int) -> np.ndarray:
+    """How much of each of the equal parts of a stretch lies in each pixel of a line: (parts, pixels), 0 to 1."""
+    edges, line = np.linspace(start, stop, parts + 1)[:, None], np.arange(pixels)
+    shared = np.minimum(edges[1:], line + 1) - np.maximum(edges[:-1], line)
+    overlaps: np.ndarray = np.maximum(shared, 0) * parts / (stop - start)
+    return overlaps
 
 
 def _union(boxes: Sequence[Box]) -> Box:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import itertools
 import json
 import logging
 import os
@@ -21,14 +20,14 @@ import numpy as np
 import torch
 
 from braingan.data.decoding import SUFFIXES, open_image
-from braingan.data.files import fingerprint, replacing, sha256_of
+from braingan.data.files import fingerprint, replacing
 from braingan.data.findings import BadFile, Findings
 from braingan.data.folders import LIKE_PATIENT, METADATA
 from braingan.data.held_out import synthetic_files
 from braingan.data.pictures import write_png
-from braingan.data.preparation import content_hashes
+from braingan.data.preparation import content_hashes, mask_hashes, read_mask
 from braingan.data.reading import AUTO, READERS, read_data, recognise
-from braingan.data.records import ImageRecord, ImageSet, mask_of, pixels_of
+from braingan.data.records import ImageRecord, ImageSet, pixels_of
 from braingan.data.workplace import ASKED, check_place, claim
 from braingan.errors import DataError
 from braingan.progress import Progress
@@ -182,11 +181,9 @@ def _check_sequences(pixels: np.ndarray, path: Path) -> None:
 def _asked(images: ImageSet, format: str, options: Mapping[str, Any]) -> dict[str, Any]:
     reader: Any = READERS.create(format, options)
     settings = {field.name: getattr(reader, field.name) for field in dataclasses.fields(reader)}
-    masks = [_mask_files(record) for record in images.records]
-    hashes = {path: _hash(path) for path in set(itertools.chain(*masks))}  # a volume's mask is that of many slices
     contents = [
-        [record.file, images.classes[record.label], record.group, record.columns, sha, [hashes[path] for path in mask]]
-        for record, sha, mask in zip(images.records, content_hashes(images), masks, strict=True)
+        [record.file, images.classes[record.label], record.group, record.columns, sha, of_mask]
+        for record, sha, of_mask in zip(images.records, content_hashes(images), mask_hashes(images), strict=True)
     ]
     return {
         "kind": "prepared folder",
@@ -194,20 +191,6 @@ def _asked(images: ImageSet, format: str, options: Mapping[str, Any]) -> dict[st
         "options": json.loads(json.dumps(settings, default=str)),
         "fingerprint": fingerprint([WRITTEN_AS, images.has_patients, contents]),
     }
-
-
-def _mask_files(record: ImageRecord) -> tuple[Path, ...]:
-    """What `content_hashes` leaves out: the mask is no part of the pixels."""
-    if record.source is not None:
-        return record.source.mask_paths
-    return (record.mask,) if record.mask else ()
-
-
-def _hash(path: Path) -> str:
-    try:
-        return sha256_of(path)
-    except OSError:
-        return ""  # reading it says why
 
 
 # Names
@@ -336,13 +319,9 @@ def _read(record: ImageRecord) -> tuple[np.ndarray, np.ndarray | None]:
     Raises:
         DataError: one of them cannot be read, or they do not fit.
     """
-    pixels, mask = _pixels(record), mask_of(record)
+    pixels = _pixels(record)
     _check_sequences(pixels, record.path)
-    if mask is not None and mask.shape != pixels.shape[:2]:
-        (height, width), (mask_height, mask_width) = pixels.shape[:2], mask.shape
-        found = f"{width}x{height} pixels but its mask has {mask_width}x{mask_height}"
-        raise DataError(f"{record.path}: has {found}")
-    return pixels, mask
+    return pixels, read_mask(record, pixels)
 
 
 def _pixels(record: ImageRecord) -> np.ndarray:

@@ -253,6 +253,26 @@ def test_no_path_leaves_the_folder(rows_with_files: Callable[..., Path], column:
     assert f"{data}: {what}leaves the folder (metadata.csv, line 3)" in refusal(data)
 
 
+def test_masks_may_lie_in_a_folder_beside_the_images_that_says_so(rows_with_files: Callable[..., Path]) -> None:
+    rows = ({"file_name": "no/1.png"}, {"file_name": "yes/1.png", "mask": "../real_masks/yes/1.png"})
+    data = rows_with_files(*rows, files=(*TWO, "../real_masks/yes/1.png"))
+    assert [record.mask for record in read(data).records] == [None, data / "../real_masks/yes/1.png"]
+
+
+@pytest.mark.parametrize(
+    "path", ["../real_masks", "../real_masks/../1.png", "../../real_masks/1.png", "../_masks_/1.png", "no/../a_masks/1"]
+)
+def test_masks_lie_nowhere_else_outside(rows_with_files: Callable[..., Path], path: str) -> None:
+    data = rows_with_files({"file_name": "no/1.png"}, {"file_name": "yes/1.png", "mask": path})
+    assert f"{data}: yes/1.png: its mask {path} leaves the folder (metadata.csv, line 3)" in refusal(data)
+
+
+def test_no_image_lies_among_masks_beside_the_folder(rows_with_files: Callable[..., Path]) -> None:
+    rows = ({"file_name": "no/1.png"}, {"file_name": "../real_masks/1.png", "label": "yes"})
+    data = rows_with_files(*rows, files=("no/1.png", "../real_masks/1.png"))
+    assert f"{data}: ../real_masks/1.png: leaves the folder (metadata.csv, line 3)" in refusal(data)
+
+
 def test_a_mask_that_does_not_exist_is_told_once_under_the_name_of_its_image(
     rows_with_files: Callable[..., Path],
 ) -> None:

@@ -1,3 +1,4 @@
+import csv
 import logging
 import warnings
 from collections.abc import Callable
@@ -7,10 +8,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
+import braingan
+from braingan.data.findings import BadFile
 from braingan.data.preparation import PreparedSet, prepare_folder
 from braingan.data.preprocessing import Preprocessing
+from braingan.data.split import everything
 from braingan.errors import DataError, OutputError
 
 Writer = Callable[..., Path]
@@ -279,3 +283,109 @@ def test_what_pillow_warns_about_is_left_to_its_user(
     before = list(warnings.filters)
     prepare_folder(classes_only, HOW, tmp_path / "cache")
     assert warnings.filters == before  # threads that each change the filters would leave them changed
+
+
+# Masks
+
+
+WHOLE = Preprocessing(size=48, crop=False)  # as large as the phantom
+
+
+@pytest.fixture
+def phantom(tmp_path: Path) -> Path:
+    """Four patients with slices of both classes, and masks of the tumours."""
+    braingan.phantom(tmp_path / "phantom", patients=4, slices=3, size=48)
+    return tmp_path / "phantom"
+
+
+def mask_files(data: Path) -> dict[str, Path]:
+    """The mask of each image that has one."""
+    with (data / "metadata.csv").open(newline="") as file:
+        return {row["file_name"]: data / row["mask"] for row in csv.DictReader(file) if row["mask"]}
+
+
+def masks_of(prepared: PreparedSet) -> torch.Tensor:
+    assert prepared.masks is not None
+    return prepared.masks
+
+
+def test_masks_are_prepared_beside_their_images(phantom: Path, tmp_path: Path) -> None:
+    prepared = prepare_folder(phantom, WHOLE, tmp_path / "cache")
+    masks, files = masks_of(prepared), mask_files(phantom)
+    assert (masks.shape, masks.dtype) == ((len(prepared), 48, 48), torch.bool)
+    assert 0 < len(files) < len(prepared)
+    for mask, name in zip(masks, names(prepared), strict=True):
+        if name in files:
+            with Image.open(files[name]) as picture:
+                assert np.array_equal(mask.numpy(), np.asarray(picture) > 0)
+        else:
+            assert not mask.any()
+    small = masks_of(prepare_folder(phantom, HOW, tmp_path / "cache"))
+    assert torch.equal(small.any(dim=(1, 2)), masks.any(dim=(1, 2)))
+
+
+def test_masks_of_slices_in_other_formats_are_prepared_too(tmp_path: Path, write_image: Writer, head: Head) -> None:
+    folder = tmp_path / "data" / "TCGA_CS_0001_19970101"
+    for number, tumor in ((1, False), (2, True)):
+        write_image(folder / f"{folder.name}_{number}.tif", np.stack([head()] * 3, axis=2))
+        write_image(folder / f"{folder.name}_{number}_mask.tif", (head() > 60).astype(np.uint8) * 255 * tumor)
+    masks = masks_of(prepare_folder(tmp_path / "data", HOW, tmp_path / "cache"))
+    assert masks.any(dim=(1, 2)).tolist() == [False, True]
+
+
+def test_where_no_tumour_is_marked_there_are_no_masks(phantom: Path, data: Path, tmp_path: Path) -> None:
+    assert prepare_folder(data, HOW, tmp_path / "cache").masks is None
+    for file in mask_files(phantom).values():
+        Image.new("L", (48, 48)).save(file)
+    assert prepare_folder(phantom, HOW, tmp_path / "cache").masks is None
+
+
+def test_a_selection_carries_the_masks_of_its_images(phantom: Path, tmp_path: Path) -> None:
+    prepared = prepare_folder(phantom, HOW, tmp_path / "cache")
+    masks, marked = masks_of(prepared), masks_of(prepared).any(dim=(1, 2))
+    last, first = int(marked.nonzero()[-1]), int((~marked).nonzero()[0])
+    assert torch.equal(masks_of(prepared.select([last, first])), masks[[last, first]])
+    assert prepared.select([first]).masks is None
+
+
+def test_masks_come_from_the_cache_the_second_time(phantom: Path, tmp_path: Path) -> None:
+    masks = masks_of(prepare_folder(phantom, HOW, tmp_path / "cache"))
+    stored = the_only_file_in(tmp_path / "cache")
+    save_file(load_file(stored) | {"masks": ~masks}, stored)
+    assert torch.equal(masks_of(prepare_folder(phantom, HOW, tmp_path / "cache")), ~masks)
+
+
+def test_a_cache_with_another_number_of_masks_is_decoded_again(phantom: Path, tmp_path: Path) -> None:
+    masks = masks_of(prepare_folder(phantom, HOW, tmp_path / "cache"))
+    stored = the_only_file_in(tmp_path / "cache")
+    save_file(load_file(stored) | {"masks": masks[:3].clone()}, stored)
+    assert torch.equal(masks_of(prepare_folder(phantom, HOW, tmp_path / "cache")), masks)
+
+
+def test_a_changed_mask_is_read_again_and_is_no_other_image(phantom: Path, tmp_path: Path) -> None:
+    first = prepare_folder(phantom, WHOLE, tmp_path / "cache")
+    name, file = next(iter(mask_files(phantom).items()))
+    Image.fromarray(np.eye(48, dtype=np.uint8) * 255).save(file)
+    second = prepare_folder(phantom, WHOLE, tmp_path / "cache")
+    index = names(second).index(name)
+    assert torch.equal(masks_of(second)[index], torch.eye(48, dtype=torch.bool))
+    others = [number for number in range(len(first)) if number != index]
+    assert torch.equal(masks_of(second)[others], masks_of(first)[others])
+    assert torch.equal(first.images, second.images)
+    assert first.hashes == second.hashes
+    assert everything(first).train_hash == everything(second).train_hash
+
+
+def test_a_mask_that_does_not_fit_or_cannot_be_read_makes_its_image_a_bad_file(phantom: Path, tmp_path: Path) -> None:
+    whole = prepare_folder(phantom, HOW, tmp_path / "cache")
+    (fits_not, first), (broken, second), *_ = sorted(mask_files(phantom).items())
+    Image.new("L", (30, 20)).save(first)
+    second.write_bytes(b"no picture")
+    with pytest.raises(DataError, match=f"^{phantom}: {fits_not}: has 48x48 pixels but its mask has 30x20 "):
+        prepare_folder(phantom, HOW, tmp_path / "cache")
+    prepared = prepare_folder(phantom, HOW, tmp_path / "cache", skip_bad=True)
+    assert prepared.bad_files == (
+        BadFile(fits_not, "has 48x48 pixels but its mask has 30x20"),
+        BadFile(broken, f"its mask {second.name} is not a PNG, JPEG, TIFF or BMP image"),
+    )
+    assert len(masks_of(prepared)) == len(prepared) == len(whole) - 2

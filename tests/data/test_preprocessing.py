@@ -170,3 +170,67 @@ def test_channels_that_cannot_be_are_refused(channels: int) -> None:
     words = rf"{channels} channels were asked; images are prepared as grey \(1\) or colour \(3\)"
     with pytest.raises(SettingsError, match=words):
         Preprocessing(channels=channels)
+
+
+# Masks
+
+
+PLAIN = Preprocessing(size=8, crop=False)
+
+
+def masked(*marks: tuple[slice, slice], size: int = 16) -> np.ndarray:
+    mask = np.zeros((size, size), bool)
+    for rows, columns in marks:
+        mask[rows, columns] = True
+    return mask
+
+
+def prepare_mask(mask: np.ndarray | None, how: Preprocessing = PLAIN, size: int = 16) -> np.ndarray:
+    shape = (size, size) if mask is None else mask.shape
+    return how.with_masks([np.zeros((*shape, 1), np.float32)], [mask])[1][0]
+
+
+def test_a_mask_stays_where_its_tissue_is_after_cropping_and_resizing(head: Head) -> None:
+    pictures = [head(60, (21, 34), radius=9), head(60, (24, 30), radius=14)]  # one square is around both
+    images, masks = SMALL.with_masks(volume(*pictures), [picture > 60 for picture in pictures])
+    assert (masks.shape, masks.dtype) == ((2, 32, 32), np.bool_)
+    for image, mask in zip(images[:, 0], masks, strict=True):
+        assert mask.sum() > 100
+        assert (mask != (image > 100)).mean() < 0.02
+
+
+def test_masks_change_no_image(head: Head) -> None:
+    slices = volume(head(), head(radius=6), np.pad(head(), 3))
+    masks = [None, head() > 60, None]
+    assert np.array_equal(SMALL.with_masks(slices, masks)[0], SMALL(slices))
+
+
+def test_a_pixel_of_a_mask_is_tumour_where_at_least_half_of_it_is_covered() -> None:
+    half, quarter = (slice(2, 4), slice(2, 3)), (slice(8, 9), slice(8, 9))
+    assert np.argwhere(prepare_mask(masked(half, quarter))).tolist() == [[1, 1]]
+
+
+def test_coverage_is_exact_where_pixels_are_cut() -> None:
+    whole, third = (slice(0, 12), slice(3, 6)), (slice(0, 12), slice(1, 2))  # a pixel is 1.5 of 12
+    both = (slice(0, 12), slice(1, 3))
+    assert np.flatnonzero(prepare_mask(masked(whole, third, size=12))[0]).tolist() == [2, 3]
+    assert np.flatnonzero(prepare_mask(masked(whole, both, size=12))[0]).tolist() == [1, 2, 3]
+
+
+def test_a_tumour_too_small_for_a_pixel_keeps_the_pixels_it_covers_most() -> None:
+    dot, larger = (slice(40, 41), slice(17, 18)), (slice(56, 58), slice(30, 31))
+    assert np.argwhere(prepare_mask(masked(dot, size=64))).tolist() == [[5, 2]]
+    assert np.argwhere(prepare_mask(masked(dot, larger, size=64))).tolist() == [[7, 3]]
+
+
+def test_a_mask_is_enlarged_as_its_image_is() -> None:
+    how = Preprocessing(size=32, crop=False)
+    assert np.array_equal(prepare_mask(masked((slice(3, 5), slice(8, 9))), how), masked((slice(6, 10), slice(16, 18)),
+                                                                                       size=32))  # fmt: skip
+
+
+def test_a_mask_that_is_empty_unknown_or_outside_the_square_marks_nothing(head: Head) -> None:
+    assert not prepare_mask(None).any()
+    assert not prepare_mask(masked()).any()
+    corner = masked((slice(0, 2), slice(0, 2)), size=40)
+    assert not SMALL.with_masks(volume(head()), [corner])[1].any()

@@ -531,7 +531,7 @@ def test_a_mask_of_another_size_or_none_at_all_is_a_bad_file(
     written = write_folder(data, tmp_path / "out", skip_bad=True)
     assert written.bad_files[0] == BadFile("no_tumor/p0.png", "has 40x40 pixels but its mask has 30x30")
     assert written.bad_files[1].file == "tumor/p0.png"
-    assert "1.png: is not a PNG, JPEG, TIFF or BMP image" in written.bad_files[1].reason
+    assert written.bad_files[1].reason == "its mask 1.png is not a PNG, JPEG, TIFF or BMP image"
     assert written.masks == 0
 
 
