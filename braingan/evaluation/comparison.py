@@ -72,7 +72,36 @@ def compare(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> Comparison:
-    r"""Compare two classifiers that predicted the same images.
+    """Compare two classifiers on the same images: measure of b minus measure of a.
+
+    Patients are resampled, not images, because the images of a patient resemble each other: each of `resamples`
+    times, as many patients as there are are drawn with replacement, the same for a and b, with all their images
+    (the cluster bootstrap of Field & Welsh 2007; Obuchowski 1997 on ROC curves of such data. DeLong's test is not
+    used, because it takes images to be independent). A resample without any image of a class that the measure needs is
+    drawn anew. Where several training runs are given, their measures are averaged, and that another run gives another
+    classifier counts, too::
+
+        V  = G / (G - 1) * variance over resamples of (mean of b's runs - mean of a's runs)
+           + sum over a and b with R > 1 runs of max(0, S - C) / R
+
+    with G patients, S the variance between the measures of the runs, and C the share of S that comes from the choice of
+    patients, which the first term has already: the variance over resamples of a run's distance to the mean of the runs
+    (Owen 2007 on counting that part twice). The interval is difference +/- t * sqrt(V), with degrees of freedom after
+    Satterthwaite (1946), of G - 1 for the first term and R - 1 for each S / R. Runs of a and of b are not paired, so
+    their numbers may differ: pairs of runs that share a seed would narrow the interval only if they had their luck in
+    common, and would halve the degrees of freedom. If one of the two has a single run, the runs of the other stand
+    for both. With one run each, the interval cannot contain the luck of training: see `covers_runs`.
+
+    If every patient shows the same difference, p is 2^(1-G), as with coins that all fall alike.
+
+    Measures: `macro_f1`, `macro_precision`, `macro_recall`, `balanced_accuracy` (the same as `macro_recall`),
+    `accuracy`; `f1:CLASS`, `precision:CLASS`, `recall:CLASS` with the class's label; and, of probabilities only,
+    `auroc` and `average_precision` (of class 1 if there are two, else the mean of one class against the rest),
+    `recall_at_specificity:VALUE` (two classes: the highest recall of class 1 that any threshold gives with at least
+    that specificity; the threshold is chosen on these images, and anew in each resample) and `brier` (mean squared
+    distance of the probability of class 1; with more classes, summed over classes; smaller is better, so a
+    negative difference favours b). Means over classes are over those that occur in `targets`. What is undefined
+    (0/0) counts as 0. Of probabilities, the most probable class counts as predicted.
 
     >>> targets = np.array([0, 1, 0, 1, 0, 1, 0, 1])
     >>> a = np.array([0, 1, 1, 0, 0, 1, 0, 0])
@@ -80,6 +109,29 @@ def compare(
     >>> found = compare(targets, a, b, groups=["p1", "p1", "p2", "p2", "p3", "p3", "p4", "p4"], metric="accuracy")
     >>> found.difference, found.low < 0 < found.high, found.covers_runs
     (0.25, True, False)
+
+    Args:
+        targets: (N,) labels, integers from 0.
+        a: predicted classes, integers (N,) or (runs, N); or probabilities, floats (N, C) or (runs, N, C). Which of them
+            is told by the type: integers are classes, floats are probabilities.
+        b: the same of the other classifier, for the same images in the same order; it may have another number of runs.
+        groups: (N,) patients, 2 or more; any values that can be compared for equality.
+        metric: see above.
+        folds: (N,) which part of a cross-validation each prediction comes from. `auroc`, `average_precision` and
+            `recall_at_specificity` are then computed in each fold and averaged, because models of different folds have
+            different scales; a fold, or a class in it, without positives and negatives is left out. Other
+            measures are of all images together.
+        resamples: 2 or more.
+        seed: of the resamples, 0 or more.
+        confidence: of the interval, between 0 and 1.
+
+    Raises:
+        SettingsError: a measure that there is not, or that needs probabilities; another setting that cannot work.
+        DataError: shapes that do not fit, or too few patients; for measures of classes, each class needs images of 2.
+
+    Sources: Efron & Tibshirani, An Introduction to the Bootstrap, 1993; Field & Welsh, J. R. Stat. Soc. B 69, 2007;
+    Obuchowski, Biometrics 53, 1997; Owen, Ann. Appl. Stat. 1, 2007; Satterthwaite, Biometrics Bulletin 2, 1946. How
+    often it finds a difference where there is none: `docs/compare.md`.
     """
     measure = Measure.named(metric)
     _check_settings(resamples, seed, confidence)
@@ -132,15 +184,16 @@ def _spread(points: list[np.ndarray], drawn: list[np.ndarray], images: Images) -
     """
     few = images.patients / (images.patients - 1)
     between = few * float(np.nanvar(drawn[1].mean(axis=0) - drawn[0].mean(axis=0), ddof=1))
-    terms = [(between, images.patients - 1)]
-    total = between
-    for own, resampled in zip(points, drawn, strict=True):
+    total, terms = between, [(between, images.patients - 1)]
+    counts = [len(own) for own in points]
+    for own, resampled, other in zip(points, drawn, reversed(counts), strict=True):
         if len(own) > 1:
+            share = 1 / len(own) + (other == 1)  # the other's single run varies as these do
             spread = float(own.var(ddof=1))
             contrasts = (resampled - resampled.mean(axis=0)) - (own - own.mean())[:, None]
             chance = few * float(np.nanmean((contrasts**2).sum(axis=0))) / (len(own) - 1)
-            total += max(0.0, spread - chance) / len(own)
-            terms.append((spread / len(own), len(own) - 1))
+            total += max(0.0, spread - chance) * share
+            terms.append((spread * share, len(own) - 1))
     below = sum(part**2 / freedom for part, freedom in terms)
     freedom = total**2 / below if below > 0 else images.patients - 1
     return float(np.sqrt(total)), float(freedom)
