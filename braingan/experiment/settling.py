@@ -42,7 +42,7 @@ def settle_precision(out: Path, settings: BenchmarkSettings, inputs: CellInputs,
 def _of_generators(settings: BenchmarkSettings, inputs: CellInputs) -> str:
     training, train = settings.training(0), inputs.train
     backend = create_backend(training.backend, **training.hyperparameters)
-    data = TrainingData(train.images, train.labels, train.spec)
+    data = TrainingData(train.images, train.labels, train.spec, masks=train.masks)
     return resolve_precision(backend, data, training, How(Team(resolve_device(settings.device))))[0]
 
 

@@ -30,6 +30,8 @@ class TrainingData:
         reference_images: (M, C, H, W) uint8 that samples are compared with to choose a checkpoint, never learned
             from: of the validation patients. None where the training images themselves have to do.
         reference_labels: (M,) int64.
+        masks: (N, H, W) bool, where the tumour is; all False for an image whose mask is not known. None where nothing
+            is marked in any of the images. A backend need not look at them.
     """
 
     images: Tensor
@@ -37,6 +39,7 @@ class TrainingData:
     spec: ImageSpec
     reference_images: Tensor | None = None
     reference_labels: Tensor | None = None
+    masks: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or tuple(self.images.shape[1:]) != self.spec.shape:
@@ -47,6 +50,10 @@ class TrainingData:
         if int(self.labels.min()) < 0 or int(self.labels.max()) >= len(self.spec.classes):
             raise SettingsError(f"labels reach from {int(self.labels.min())} to {int(self.labels.max())}; "
                                 f"0 to {len(self.spec.classes) - 1} work")  # fmt: skip
+        fitting = (len(self.images), *self.spec.shape[1:])
+        if self.masks is not None and (self.masks.dtype != torch.bool or tuple(self.masks.shape) != fitting):
+            found = f"{tuple(self.masks.shape)} {self.masks.dtype}"
+            raise SettingsError(f"training masks are {found}; {fitting} bool works")
 
 
 def check_seed(seed: int) -> None:

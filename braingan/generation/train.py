@@ -144,7 +144,7 @@ def _train(
 ) -> None:
     """From wherever the folder is to a finished generator in it."""
     backend = create_backend(settings.backend, **settings.hyperparameters)
-    data = TrainingData(train.images, train.labels, train.spec, *_held_out(reference))
+    data = TrainingData(train.images, train.labels, train.spec, *_held_out(reference), masks=train.masks)
     started = time.monotonic()
     with _one_line_for_memory(settings):
         settings = replace(settings, precision=_settle_precision(backend, data, settings, run, how))

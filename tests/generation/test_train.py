@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import braingan
 from braingan import (
+    Generator,
     ImageSpec,
     OutputError,
     SettingsError,
@@ -25,6 +26,8 @@ from braingan import (
     TrainingRun,
     register_backend,
 )
+from braingan.data.preparation import prepare_folder
+from braingan.data.preprocessing import Preprocessing
 from braingan.generation import registry
 from braingan.generation.generator import GANGenerator
 from braingan.generation.latents import draw_latents
@@ -185,6 +188,49 @@ def test_latents_depend_on_seed_class_and_index_alone() -> None:
 def test_training_data_that_do_not_fit_are_refused(images: Tensor, labels: Tensor, words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         TrainingData(images, labels, ImageSpec(32, 1, ("a", "b")))
+
+
+@pytest.mark.parametrize(
+    ("masks", "words"),
+    [
+        (torch.zeros(3, 32, 32, dtype=torch.bool), r"masks are \(3, 32, 32\) torch.bool; \(2, 32, 32\) bool works"),
+        (
+            torch.zeros(2, 1, 32, 32, dtype=torch.bool),
+            r"masks are \(2, 1, 32, 32\) torch.bool; \(2, 32, 32\) bool works",
+        ),
+        (torch.zeros(2, 32, 32, dtype=torch.uint8), r"masks are \(2, 32, 32\) torch.uint8; \(2, 32, 32\) bool works"),
+    ],
+)
+def test_masks_that_do_not_fit_are_refused(masks: Tensor, words: str) -> None:
+    images, labels = torch.zeros(2, 1, 32, 32, dtype=torch.uint8), torch.tensor([0, 1])
+    with pytest.raises(SettingsError, match=words):
+        TrainingData(images, labels, ImageSpec(32, 1, ("a", "b")), masks=masks)
+
+
+def test_a_backend_is_handed_the_masks_of_its_training_images(tmp_path: Path, tiny: Options) -> None:
+    handed: list[TrainingData] = []
+
+    @dataclass(frozen=True)
+    class Watching(DCGAN):
+        """Notes what it is handed."""
+
+        def fit(self, data: TrainingData, run: TrainingRun) -> Generator:
+            handed.append(data)
+            return super().fit(data, run)
+
+    braingan.phantom(tmp_path / "heads", patients=4, slices=3, size=48)
+    before = dict(registry.BACKENDS.registered)
+    register_backend("watching")(Watching)
+    try:
+        braingan.train(tmp_path / "heads", tmp_path / "run", **tiny | {"backend": "watching"})
+    finally:
+        registry.BACKENDS.registered.clear()
+        registry.BACKENDS.registered.update(before)
+    prepared = prepare_folder(tmp_path / "heads", Preprocessing(size=32), tmp_path / "cache")
+    masks = handed[-1].masks
+    assert masks is not None
+    assert prepared.masks is not None
+    assert torch.equal(masks, prepared.masks)
 
 
 def test_a_split_whose_training_part_lacks_a_class_is_refused(data: Path, tmp_path: Path, tiny: Options) -> None:
