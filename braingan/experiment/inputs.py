@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -47,16 +48,25 @@ class CellInputs:
 
     def key(self, *parts: str) -> str:
         """What images the parts hold, and in what order, in one word; not where they lie."""
-        described = [_described(getattr(self, part)) for part in parts]
-        for part in described:
-            part["records"] = [record[1:] for record in part["records"]]
+        described = []
+        for own in (getattr(self, part) for part in parts):
+            what = _described(own)
+            what["records"] = [record[1:] for record in what["records"]]
+            if own.masks is not None:  # hashes of images say nothing of them
+                what["masks"] = hashlib.sha256(own.masks.numpy()).hexdigest()
+            described.append(what)
         return fingerprint([PREPARED_AS, *described])
 
     def save(self, folder: Path) -> Path:
         """Write `cells-KEY.safetensors`; gives its path."""
         path = folder / f"cells-{self.key(*PARTS)[:32]}.safetensors"
         sets = {part: getattr(self, part) for part in PARTS}
-        tensors = {f"{part}.{kind}": getattr(own, kind) for part, own in sets.items() for kind in ("images", "views")}
+        tensors = {
+            f"{part}.{kind}": tensor
+            for part, own in sets.items()
+            for kind in ("images", "views", "masks")
+            if (tensor := getattr(own, kind)) is not None
+        }
         described = {part: _described(own) for part, own in sets.items()} | {"learning": self.learning.to_json()}
         with replacing(path) as beside:
             save_file(tensors, beside, {"inputs": json.dumps(described)})
@@ -74,7 +84,7 @@ def load_inputs(path: Path) -> CellInputs:
 
 
 def _described(prepared: PreparedSet) -> dict[str, Any]:
-    """All of a set but its pixels. Masks and the slices of volumes stay behind: no cell looks at them."""
+    """All of a set but its tensors. Files of masks and slices of volumes stay behind: no cell reads them."""
     source = prepared.source
     return {
         "records": [[str(record.path), record.file, record.label, record.group] for record in source.records],
@@ -95,4 +105,5 @@ def _prepared(described: Mapping[str, Any], tensors: Mapping[str, Tensor], part:
         tuple(described["hashes"]),
         Preprocessing.from_json(described["preprocessing"]),
         tuple(BadFile(**bad) for bad in described["bad_files"]),
+        tensors.get(f"{part}.masks"),
     )

@@ -25,7 +25,7 @@ from braingan import BenchmarkResult, Generator, SettingsError, TrainingData, Tr
 from braingan.data.locking import locked
 from braingan.data.preparation import prepare_folder
 from braingan.data.preprocessing import Preprocessing
-from braingan.data.split import locate, split_by_group
+from braingan.data.split import everything, locate, split_by_group
 from braingan.errors import CellsFailedError
 from braingan.experiment.attempts import attempt_in_worker
 from braingan.experiment.cells import Bench
@@ -242,6 +242,25 @@ def test_cells_read_in_a_worker_what_they_would_have_read_here(inputs: CellInput
         == inputs.key("train", "test")
         != replace(inputs, test=inputs.val).key("train", "test")
     )
+
+
+def test_cells_find_the_masks_of_their_images_and_know_others_from_them(tmp_path: Path) -> None:
+    braingan.phantom(tmp_path / "heads", patients=6, slices=3, size=48)
+    prepared = prepare_folder(tmp_path / "heads", Preprocessing(size=32), tmp_path / "cache")
+    marked = prepared.labels == 1
+    train, test = (part.nonzero()[:, 0].tolist() for part in (marked, ~marked))
+    inputs = CellInputs(prepared.select(train), prepared, prepared.select(test), everything(prepared))
+    loaded = load_inputs(inputs.save(tmp_path))
+    for here, there in ((inputs.train, loaded.train), (inputs.val, loaded.val)):
+        assert here.masks is not None
+        assert there.masks is not None
+        assert torch.equal(here.masks, there.masks)
+    assert loaded.test.masks is None
+    assert inputs.train.masks is not None
+    key = inputs.key("train", "test")
+    assert loaded.key("train", "test") == key
+    for masks in (None, inputs.train.masks.flip(0), ~inputs.train.masks):
+        assert replace(inputs, train=replace(inputs.train, masks=masks)).key("train", "test") != key
 
 
 def test_other_weights_to_start_from_make_cells_anew(data: Path, tmp_path: Path, quick: Options) -> None:
