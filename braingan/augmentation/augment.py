@@ -33,6 +33,7 @@ from braingan.generation.train import check_settings, train_generator
 log = logging.getLogger("braingan")
 
 REAL, SYNTHETIC, GENERATOR = "real", "synthetic", "generator"
+REAL_MASKS = "real_masks"  # beside the real images, as `ImageFolder` takes every folder in there for a class
 
 
 def augment_folder(
@@ -147,10 +148,10 @@ def _write(
     leakage: Sequence[str],
 ) -> None:
     """Write both parts beside and move them into place; the manifest comes last and makes the set complete."""
-    for name in (REAL, SYNTHETIC):  # what a stopped run left, without a manifest
+    for name in (REAL, REAL_MASKS, SYNTHETIC):  # what a stopped run left, without a manifest
         shutil.rmtree(out / name, ignore_errors=True)
     with replacing_folder(out / REAL) as beside:
-        write_real(train, beside)
+        write_real(train, beside, out / REAL_MASKS)
     staging = out / f".{SYNTHETIC}.part"
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
@@ -161,21 +162,32 @@ def _write(
     log.info("wrote %d real and %d synthetic images: %s", len(train), sum(counts.values()), out)
 
 
-def write_real(train: PreparedSet, out: Path) -> None:
+def write_real(train: PreparedSet, out: Path, masks: Path) -> None:
     """Write prepared real images as `out/<class>/<name>.png`, with a `metadata.csv`.
 
-    Each says by hash which file it was made from, so that it is known again in `held_out.check_held_out`.
+    Each says by hash which file it was made from, so that it is known again in `held_out.check_held_out`. Where a
+    tumour is marked in one, its mask (0 or 255) becomes `masks/<class>/<name>.png`.
+
+    Args:
+        train: the images.
+        out: an existing folder.
+        masks: the folder for masks; in the end it must lie beside the images.
     """
     taken: set[str] = set()
     text = {"Software": "braingan", "Synthetic": "false", "Preprocessing": train.preprocessing.fingerprint}
     with (out / METADATA).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["file_name", "label", "patient", "source"])
-        for image, record, sha in zip(train.images, train.source.records, train.hashes, strict=True):
+        writer.writerow(["file_name", "label", "patient", "mask", "source"])
+        of_images = [None] * len(train) if train.masks is None else train.masks
+        for image, mask, record, sha in zip(train.images, of_images, train.source.records, train.hashes, strict=True):
             label = train.source.classes[record.label]
             name = _free_name(record.file, label, taken)
             write_png(out / name, image, text | {"Class": label, SOURCE: sha})
-            writer.writerow([name, label, record.group if train.source.has_patients else "", record.file])
+            row = [name, label, record.group if train.source.has_patients else "", "", record.file]
+            if mask is not None and mask.any():
+                write_png(masks / name, mask[None].byte() * 255, {})
+                row[3] = f"../{masks.name}/{name}"
+            writer.writerow(row)
 
 
 def _free_name(file: str, label: str, taken: set[str]) -> str:

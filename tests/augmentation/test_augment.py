@@ -11,10 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torchvision.datasets import ImageFolder
 
 import braingan
 from braingan import LeakageError, OutputError, SettingsError, Split
+from braingan.data.preparation import prepare_folder
+from braingan.data.preprocessing import Preprocessing
 
 Options = dict[str, Any]
 
@@ -90,6 +94,39 @@ def test_augment_writes_real_and_synthetic_images_prepared_alike(data: Path, tmp
     assert {row["source"] for row in rows} == {path.relative_to(data).as_posix() for path in data.rglob("*.png")}
     assert len(braingan.load_synthetic(out)) == 20
     assert not list(tmp_path.rglob("*.part*"))
+
+
+def test_real_images_keep_their_masks_where_no_tool_takes_them_for_a_class(tmp_path: Path, tiny: Options) -> None:
+    braingan.phantom(tmp_path / "heads", patients=4, slices=3, size=48)
+    out = tmp_path / "out"
+    braingan.augment(tmp_path / "heads", out, ratio=0.5, **tiny)
+    whole = prepare_folder(tmp_path / "heads", Preprocessing(size=32), tmp_path / "cache")
+    again = prepare_folder(out / "real", Preprocessing(size=32, crop=False), tmp_path / "cache")
+    assert whole.masks is not None
+    assert again.masks is not None
+    sources = [dict(record.columns)["source"] for record in again.source.records]
+    places = [[record.file for record in whole.source.records].index(source) for source in sources]
+    assert torch.equal(again.masks, whole.masks[places])
+    written = sorted((out / "real_masks").rglob("*.png"))
+    assert len(written) == int(whole.masks.any(dim=(1, 2)).sum())
+    assert {path.relative_to(out / "real_masks").parts[0] for path in written} == {"tumor"}
+    with Image.open(written[0]) as mask:
+        assert (mask.mode, np.unique(np.asarray(mask)).tolist()) == ("L", [0, 255])
+    assert ImageFolder(str(out / "real")).classes == ["no_tumor", "tumor"]
+    assert [record.mask is not None for record in braingan.read_images(out / "real").records] == [
+        bool(mask.any()) for mask in again.masks
+    ]
+
+
+def test_what_a_stopped_augment_left_of_masks_is_cleared(data: Path, tmp_path: Path, tiny: Options) -> None:
+    out = tmp_path / "out"
+    braingan.augment(data, out, ratio=0.5, **tiny)
+    assert not (out / "real_masks").exists()
+    (out / "manifest.jsonl").unlink()  # as if stopped before the end
+    (out / "real_masks").mkdir()
+    (out / "real_masks" / "left.png").touch()
+    braingan.augment(data, out, ratio=0.5, **tiny)
+    assert not (out / "real_masks").exists()
 
 
 def test_balance_fills_up_and_classes_restrict(data: Path, tmp_path: Path, tiny: Options) -> None:
