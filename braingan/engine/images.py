@@ -54,6 +54,10 @@ class ImageStore:
         pixels = pixels.to(self.device, non_blocking=True)
         return to_float(pixels).contiguous(memory_format=torch.channels_last), self.labels[there]
 
+    def labels_of(self, number: int, size: int, part: slice = slice(None)) -> Tensor:
+        """The labels of a batch alone: (n,) int64, on the device."""
+        return self.labels[self.sampler.batch(number, size)[part].to(self.device, non_blocking=True)]
+
 
 def fits(images: Tensor, device: torch.device) -> bool:
     """Whether images should live on the device."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from braingan.data.records import ImageSpec
 from braingan.errors import OutputError, SettingsError
+from braingan.generation.batches import Batches, LatentBatches
 from braingan.generation.generator import GANGenerator
 from braingan.generation.loop import choose_gan_precision, train_gan
 from braingan.generation.protocol import Generator, TrainingData, TrainingRun
@@ -29,6 +30,8 @@ class GAN(ABC):
             that short runs do not average over their first steps.
         sizes: image sizes that the networks can make.
         works_in_teams: whether several processes can share a training.
+        keeps_best: whether the step with the best samples is what samples in the end, and patience can run out; else
+            it is the last.
     """
 
     latent_size: int = 100
@@ -37,6 +40,7 @@ class GAN(ABC):
     ema_decay: float = 0.999
 
     works_in_teams: ClassVar[bool] = True
+    keeps_best: ClassVar[bool] = True
     sizes: ClassVar[tuple[int, ...]] = (32, 64, 128, 256)
 
     @abstractmethod
@@ -62,6 +66,10 @@ class GAN(ABC):
         """
         return None
 
+    def generator_penalty(self, G: nn.Module, real: Tensor, y: Tensor) -> Tensor | None:
+        """What G is fined for besides in each of its updates, or None: a scalar."""
+        return None
+
     @property
     def penalty_every(self) -> int:
         """Updates of D for each in which the penalty is computed."""
@@ -73,6 +81,25 @@ class GAN(ABC):
 
     def after_discriminator_step(self, D: nn.Module) -> None:  # noqa: B027 - most losses need nothing here
         """Called after each update of D."""
+
+    def makes(self, data: TrainingData) -> tuple[int, ...]:
+        """The labels that it can make once it has learned from `data`; all of them, unless a backend says otherwise.
+
+        Raises:
+            SettingsError: it can learn nothing from these.
+        """
+        return tuple(range(len(data.spec.classes)))
+
+    def batches(self, data: TrainingData, run: TrainingRun, device: torch.device) -> Batches:
+        """What the networks are given: training images, and latents with labels, unless a backend says otherwise.
+
+        A backend with other batches gives `networks`, `generator` and `load` that belong to them.
+        """
+        return LatentBatches(data, run, self.latent_size, device)
+
+    def generator(self, G: nn.Module, data: TrainingData, precision: str) -> Generator:
+        """A trained G as what samples."""
+        return GANGenerator(G, data.spec, self.latent_size, precision)
 
     def check(self, spec: ImageSpec) -> None:
         """Raise `SettingsError` for a size that the networks cannot make."""
@@ -93,7 +120,7 @@ class GAN(ABC):
     def fit(self, data: TrainingData, run: TrainingRun) -> Generator:
         """Train G against D; see `loop.train_gan`."""
         self.check(data.spec)
-        return GANGenerator(train_gan(self, data, run), data.spec, self.latent_size, run.precision)
+        return self.generator(train_gan(self, data, run), data, run.precision)
 
     def load(self, spec: ImageSpec, state: Mapping[str, Tensor]) -> Generator:
         """G from its weights.

@@ -90,7 +90,7 @@ class Record:
                 raise self._diverged(training.done, measured)
             self._write_line(measured)
             self._draw(G)
-            if watchdog.watch.best_step == training.done:
+            if watchdog.kept == training.done:
                 self.checkpoint()
         watchdog.watch = training.team.tell(watchdog.watch)
 
@@ -152,7 +152,7 @@ class Record:
 
     def _diverged(self, step: int, figures: Mapping[str, float]) -> TrainingDivergedError:
         shown = ", ".join(f"{name} {value}" for name, value in figures.items())
-        best = self.training.watchdog.watch.best_step
+        best = self.training.watchdog.kept
         kept = best or self._saved_step
         rest = "it came before the first checkpoint"
         if kept:
@@ -186,8 +186,9 @@ class Record:
         step, spec = self.training.done, self.training.data.spec
         if step < self.run.steps and step - self._picture_step < self.run.steps / PICTURES:
             return
-        labels = torch.arange(len(spec.classes)).repeat_interleave(GRID_COLUMNS)
-        text = {"Software": "braingan", "Synthetic": "true", "Step": str(step), "Classes": ", ".join(spec.classes)}
+        labels = torch.tensor(self.training.made).repeat_interleave(GRID_COLUMNS)
+        shown = ", ".join(spec.classes[label] for label in self.training.made)
+        text = {"Software": "braingan", "Synthetic": "true", "Step": str(step), "Classes": shown}
         path = self.folder / "samples" / f"step_{step:06d}.png"
         write_png(path, grid(self.training.sample(G, labels), GRID_COLUMNS), text)
         self._picture_step = step

@@ -6,26 +6,23 @@ import copy
 import logging
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from braingan.data.pictures import to_uint8
 from braingan.data.records import ImageSpec
-from braingan.data.sampling import IndexSampler
-from braingan.engine.images import ImageStore
 from braingan.engine.precision import Arithmetic
 from braingan.engine.team import Team
 from braingan.errors import OutputError
+from braingan.generation.batches import NOISE, Batches, seed_of
 from braingan.generation.checkpoints import (
     checkpoint_path,
     latest_checkpoint,
     load_checkpoint,
     save_checkpoint,
 )
-from braingan.generation.generator import GANGenerator
-from braingan.generation.protocol import TrainingData, TrainingRun
+from braingan.generation.protocol import Generator, TrainingData, TrainingRun
 from braingan.generation.watchdog import Watch, Watchdog
 
 log = logging.getLogger("braingan")
@@ -33,25 +30,28 @@ log = logging.getLogger("braingan")
 Weights = tuple[Tensor, ...] | list[Tensor]
 
 STATISTICS_BATCHES = 8  # from which the averaged generator's batch statistics are measured
-LATENTS, NOISE = 1, 2  # streams of random numbers
 
 
 class Game(Protocol):
     """What training needs to know of two networks that play against each other; `gan.GAN` documents it."""
 
     @property
-    def latent_size(self) -> int: ...  # noqa: D102
-    @property
     def n_critic(self) -> int: ...  # noqa: D102
     @property
     def ema_decay(self) -> float: ...  # noqa: D102
     @property
     def penalty_every(self) -> int: ...  # noqa: D102
+    @property
+    def keeps_best(self) -> bool: ...  # noqa: D102
+    def makes(self, data: TrainingData) -> tuple[int, ...]: ...  # noqa: D102
+    def batches(self, data: TrainingData, run: TrainingRun, device: torch.device) -> Batches: ...  # noqa: D102
     def networks(self, spec: ImageSpec) -> tuple[nn.Module, nn.Module]: ...  # noqa: D102
+    def generator(self, G: nn.Module, data: TrainingData, precision: str) -> Generator: ...  # noqa: D102
     def optimizers(self, G: nn.Module, D: nn.Module) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]: ...  # noqa: D102
     def discriminator_loss(self, D: nn.Module, real: Tensor, fake: Tensor, y: Tensor) -> Tensor: ...  # noqa: D102
     def discriminator_penalty(self, D: nn.Module, real: Tensor, fake: Tensor, y: Tensor) -> Tensor | None: ...  # noqa: D102
     def generator_loss(self, D: nn.Module, real: Tensor, fake: Tensor, y: Tensor) -> Tensor: ...  # noqa: D102
+    def generator_penalty(self, G: nn.Module, real: Tensor, y: Tensor) -> Tensor | None: ...  # noqa: D102
     def after_discriminator_step(self, D: nn.Module) -> None: ...  # noqa: D102
 
 
@@ -76,9 +76,9 @@ class Training:
         self.ema = AveragedModel(self.G, multi_avg_fn=self._average)
         self._G: nn.Module = torch.compile(self.G) if run.compile else self.G  # type: ignore[assignment]
         self._D: nn.Module = torch.compile(self.D) if run.compile else self.D  # type: ignore[assignment]
-        sampler = IndexSampler(data.labels, run.class_sampling, seed=run.seed)
-        self.store = ImageStore(data.images, data.labels, sampler, self.device)
-        self.watchdog = Watchdog(data, run)
+        self.batches = game.batches(data, run, self.device)
+        self.made = game.makes(data)
+        self.watchdog = Watchdog(data, run, self.made, judges=game.keeps_best)
         self.done, self.seconds = 0, 0.0
 
     def step(self, number: int) -> dict[str, Tensor]:
@@ -90,13 +90,14 @@ class Training:
             `d_loss` and `g_loss` on the device: reading them would wait for it.
         """
         turns, self._number = self.game.n_critic, number
-        torch.manual_seed(_seed(self.run.seed, number, NOISE, self.team.rank))  # dropout, penalties
+        torch.manual_seed(seed_of(self.run.seed, number, NOISE, self.team.rank))  # dropout, penalties
         for turn in range(number * turns, (number + 1) * turns):
             last = turn == (number + 1) * turns - 1
-            real, y = self._batch(turn)
+            real, y = self.batches.real(turn, self._part)
+            given = self.batches.given(turn, self._part)
             with self.arithmetic.autocast():
                 with torch.set_grad_enabled(last):  # the last fakes serve G's update, too
-                    fake = self._G(self._latents(turn), y)
+                    fake = self._G(*given)
                 d_loss = self._discriminator_loss(turn, real, fake.detach(), y)
             self._update(self.optimizer_D, d_loss, self.D)
             self.game.after_discriminator_step(self.D)
@@ -105,6 +106,8 @@ class Training:
             weight.requires_grad_(False)
         with self.arithmetic.autocast():
             g_loss = self.game.generator_loss(self._D, real, fake, y)
+            if (penalty := self.game.generator_penalty(self._G, real, y)) is not None:
+                g_loss = g_loss + penalty
         self._update(self.optimizer_G, g_loss, self.G)
         for weight in self._learning:
             weight.requires_grad_(True)
@@ -113,7 +116,7 @@ class Training:
 
     def averaged(self) -> nn.Module:
         """The averaged generator, with batch statistics that belong to the averaged weights."""
-        torch.manual_seed(_seed(self.run.seed, 0, NOISE))  # of dropout; steps seed anew
+        torch.manual_seed(seed_of(self.run.seed, 0, NOISE))  # of dropout; steps seed anew
         G: nn.Module = copy.deepcopy(self.ema.module)
         norms = [module for module in G.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
         if norms:
@@ -122,12 +125,12 @@ class Training:
                 norm.momentum = None  # a plain mean over the batches
             with torch.no_grad(), self.arithmetic.autocast():
                 for turn in range(STATISTICS_BATCHES):
-                    G.train()(self._latents(turn, whole=True), self._batch(turn, whole=True)[1])
+                    G.train()(*self.batches.given(turn, slice(None)))
         return G.eval()
 
-    def generator(self, G: nn.Module) -> GANGenerator:
+    def generator(self, G: nn.Module) -> Generator:
         """G as what samples."""
-        return GANGenerator(G, self.data.spec, self.game.latent_size, self.run.precision)
+        return self.game.generator(G, self.data, self.run.precision)
 
     def sample(self, G: nn.Module, labels: Tensor) -> Tensor:
         """Samples for a look: (N, C, H, W) uint8, always from the same latents."""
@@ -144,7 +147,8 @@ class Training:
         facts = {"watch": regular.to_json(), "scaler": self.arithmetic.state(), "seconds": seconds}
         networks, optimizers = self._parts()
         folder = self.run.folder / "checkpoints"
-        save_checkpoint(folder, self.done, networks, optimizers, facts, best_step=regular.best_step)
+        best = regular.best_step if self.watchdog.judges else 0
+        save_checkpoint(folder, self.done, networks, optimizers, facts, best_step=best)
 
     def take_up(self) -> None:
         """Go on from the newest whole checkpoint of the run folder, where there is one."""
@@ -163,7 +167,7 @@ class Training:
     def best(self) -> nn.Module:
         """The averaged generator of the best measured step."""
         watch = self.watchdog.watch
-        if watch.best_step not in {0, self.done} and self.team.writes:
+        if self.watchdog.kept not in {0, self.done} and self.team.writes:
             try:
                 kept = load_checkpoint(checkpoint_path(self.run.folder / "checkpoints", watch.best_step))
                 self.ema.load_state_dict(kept.network("ema"))
@@ -196,15 +200,6 @@ class Training:
         self.arithmetic.scaler.step(optimizer)
         self.arithmetic.scaler.update()  # after each of D's turns, too: the scaler takes one step an update
 
-    def _batch(self, number: int, *, whole: bool = False) -> tuple[Tensor, Tensor]:
-        return self.store.batch(number, self.run.batch_size, slice(None) if whole else self._part)
-
-    def _latents(self, number: int, *, whole: bool = False) -> Tensor:
-        """Those of all processes are drawn, and a share is taken: many processes see what one would."""
-        random = torch.Generator().manual_seed(_seed(self.run.seed, number, LATENTS))
-        z = torch.randn(self.run.batch_size, self.game.latent_size, generator=random)
-        return (z if whole else z[self._part]).to(self.device, non_blocking=True)
-
     @property
     def _part(self) -> slice:
         return self.team.part(self.run.batch_size)
@@ -212,11 +207,6 @@ class Training:
     def _average(self, averaged: Weights, current: Weights, count: Tensor | int) -> None:
         decay = min(self.game.ema_decay, (1 + self._number) / (10 + self._number))  # `count` may be on a GPU
         torch._foreach_lerp_(averaged, current, 1 - decay)
-
-
-def _seed(*numbers: int) -> int:
-    """One seed for a tuple of numbers."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _in_float32(module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> Tensor:

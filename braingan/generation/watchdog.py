@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -58,6 +58,8 @@ class Watchdog:
     Args:
         data: the training images and, where there are enough, held-out ones.
         run: its seed and patience.
+        made: labels that the generator makes; images of others are not looked at.
+        judges: whether the best step matters; else measurements are noted, and patience never runs out.
 
     Attributes:
         watch: what has been seen so far.
@@ -66,15 +68,15 @@ class Watchdog:
         against: what samples are compared with, in words.
     """
 
-    def __init__(self, data: TrainingData, run: TrainingRun) -> None:
-        self.watch, self.regular, self.patience = Watch(), Watch(), run.patience
-        held_out = data.reference_images
-        if held_out is not None and data.reference_labels is not None and len(held_out) >= FEWEST_HELD_OUT:
-            images, labels = held_out, data.reference_labels
+    def __init__(self, data: TrainingData, run: TrainingRun, made: Sequence[int], *, judges: bool = True) -> None:
+        self.watch, self.regular, self.patience = Watch(), Watch(), run.patience if judges else 0
+        self.judges = judges
+        images, labels = _of(data.reference_images, data.reference_labels, made)
+        if len(images) >= FEWEST_HELD_OUT:
             self.against = f"{min(len(images), MOST)} held-out images of the validation part"
         else:
-            images, labels = data.images, data.labels
-            few = "" if held_out is None or not len(held_out) else f" (only {len(held_out)} images are held out)"
+            few = f" (only {len(images)} images are held out)" if len(images) else ""
+            images, labels = _of(data.images, data.labels, made)
             self.against = f"{min(len(images), MOST)} training images{few}"
         chosen = torch.linspace(0, len(images) - 1, min(len(images), MOST)).long()
         self._images, self._labels = images[chosen], labels[chosen]
@@ -93,6 +95,11 @@ class Watchdog:
                 "no better samples for %d measurements: training has ended; --patience 0 goes on", watch.since_best
             )
         self.watch, self.regular = watch, replace(watch)
+
+    @property
+    def kept(self) -> int:
+        """The step to keep: the best one, or 0 for the last."""
+        return self.watch.best_step if self.judges else 0
 
     def measure(self, step: int, sample: Callable[[Tensor], Tensor]) -> dict[str, float]:
         """Compare samples with real images, and say what is wrong with them.
@@ -140,3 +147,11 @@ class Watchdog:
         if what not in self.watch.told:
             self.watch.told = (*self.watch.told, what)
             log.warning("%s", message)
+
+
+def _of(images: Tensor | None, labels: Tensor | None, made: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """The images of these classes; none where there are no images."""
+    if images is None or labels is None:
+        return torch.zeros(0, 1, 1, 1, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64)
+    own = torch.isin(labels, torch.tensor(made))
+    return (images, labels) if bool(own.all()) else (images[own], labels[own])
