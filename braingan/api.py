@@ -252,6 +252,7 @@ def benchmark(
     size: int = 64,
     channels: int = 1,
     ratio: float = 1.0,
+    share: float | None = None,
     steps: int = 1000,
     batch_size: int = 64,
     classifier_steps: int = 300,
@@ -292,6 +293,8 @@ def benchmark(
         size: height and width of the images in pixels.
         channels: 1 for grey images, 3 for colour.
         ratio: synthetic images for each real training image, within each class.
+        share: 0 to 1, how much of what is seen of each class is synthetic where real and synthetic images are together;
+            without it, all images of a class are seen equally often.
         steps: updates of the generator.
         batch_size: images in a step of the generator.
         classifier_steps: optimiser steps of each classifier, equal for all arms.
@@ -332,8 +335,8 @@ def benchmark(
 
     asked = BenchmarkSettings(
         backend=backend, hyperparameters=hyperparameters or {}, size=size, channels=channels, steps=steps,
-        batch_size=batch_size, class_sampling=class_sampling, ratio=ratio, model=model, precision=precision,
-        classifier_precision=classifier_precision, patience=patience,
+        batch_size=batch_size, class_sampling=class_sampling, ratio=ratio, share=share, model=model,
+        precision=precision, classifier_precision=classifier_precision, patience=patience,
         weights=str(weights) if weights else None,
         pretrained=pretrained, classifier_steps=classifier_steps, classifier_batch_size=classifier_batch_size,
         seeds=seeds, split_seed=split_seed, device=device, skip_bad=skip_bad,

@@ -16,16 +16,27 @@ class LabelledImages:
     Attributes:
         images: (N, C, H, W) uint8.
         labels: (N,) int64.
+        marks: (N,) bool, which are synthetic; None where none is.
     """
 
     images: Tensor
     labels: Tensor
+    marks: Tensor | None = None
+
+    @property
+    def synthetic(self) -> Tensor:
+        """Which of the images are synthetic: (N,) bool."""
+        return torch.zeros(len(self), dtype=torch.bool) if self.marks is None else self.marks
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __add__(self, other: LabelledImages) -> LabelledImages:
-        return LabelledImages(torch.cat([self.images, other.images]), torch.cat([self.labels, other.labels]))
+        return LabelledImages(
+            torch.cat([self.images, other.images]),
+            torch.cat([self.labels, other.labels]),
+            torch.cat([self.synthetic, other.synthetic]),
+        )
 
 
 @dataclass(frozen=True)

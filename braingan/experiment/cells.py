@@ -162,6 +162,7 @@ class ClassifierCell:
         model = train_classifier(
             train.images, train.labels, spec, bench.settings.classifier,
             seed=self.seed, device=device, title=self.title, precision=bench.settings.classifier_precision,
+            synthetic=train.synthetic, share=bench.settings.share if arm.uses_real and arm.uses_synthetic else None,
         )  # fmt: skip
         probabilities = predict(model, test.images, device=device)
         scores = score(test.labels.numpy(), probabilities.numpy())
@@ -205,7 +206,8 @@ def synthetic_images(bench: Bench, seed: int, inputs: CellInputs, generator: str
 def _in_memory(synthetic: SyntheticSet, channels: int) -> LabelledImages:
     pixels = [torch.from_numpy(read_pixels(file.path, channels)) for file in synthetic.files]
     images = torch.stack(pixels).movedim(-1, 1).to(torch.uint8)
-    return LabelledImages(images.contiguous(), torch.tensor(synthetic.targets, dtype=torch.int64))
+    labels = torch.tensor(synthetic.targets, dtype=torch.int64)
+    return LabelledImages(images.contiguous(), labels, torch.ones(len(labels), dtype=torch.bool))
 
 
 def claimed(bench: Bench, name: str, *, wait: bool) -> AbstractContextManager[None]:

@@ -94,6 +94,8 @@ def _bench(
     """What cells share; paths are absolute, as a worker may run in another folder."""
     weights = Path(settings.weights).resolve() if settings.weights else None
     depends_on = {key: value for key, value in asked.items() if key not in MAY_CHANGE}
+    if depends_on.get("share") is None:
+        depends_on.pop("share", None)  # as it was before there were shares, so that cells of that time stay valid
     return Bench(
         out=out.resolve(),
         settings=replace(settings, weights=str(weights) if weights else None),

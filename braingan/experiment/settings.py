@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from braingan.augmentation.counts import synthetic_counts
+from braingan.data.sampling import check_share
 from braingan.engine.precision import check_precision
 from braingan.errors import OutputError, SettingsError
 from braingan.evaluation.classifier import ClassifierSettings
@@ -17,7 +18,10 @@ OF_TRAINING = (
     "backend", "hyperparameters", "size", "channels", "steps", "batch_size", "class_sampling", "precision", "patience",
 )  # fmt: skip
 # What versions did that did not yet note it.
-EARLIER: dict[str, Any] = {"precision": "float32", "classifier_precision": "float32", "patience": 0}
+EARLIER: dict[str, Any] = {
+    "precision": "float32", "classifier_precision": "float32", "patience": 0, "share": None,
+}  # fmt: skip
+OPTIONAL = {"weights": (str,), "share": (int, float)}  # of what kind they are where they are not None
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class BenchmarkSettings:
     precision: str = "auto"
     classifier_precision: str = "auto"
     patience: int = 10
+    share: float | None = None
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
@@ -58,6 +63,8 @@ class BenchmarkSettings:
         check_precision(self.precision)
         check_precision(self.classifier_precision)
         synthetic_counts((), self.ratio)  # refuses a ratio that cannot be
+        if self.share is not None:
+            check_share(self.share)
 
     def training(self, seed: int) -> TrainingSettings:
         """How the generator of a seed is trained."""
@@ -87,9 +94,9 @@ class BenchmarkSettings:
         """
         value = EARLIER | dict(value)
         default = cls().to_json()
-        accepted: dict[type, tuple[type, ...]] = {type(None): (str, type(None)), float: (int, float)}
         for name, given in value.items():
             kind = type(default.get(name))
-            if name not in default or not isinstance(given, accepted.get(kind, kind)):
+            accepted = (*OPTIONAL[name], kind) if name in OPTIONAL else (int, float) if kind is float else kind
+            if name not in default or not isinstance(given, accepted):
                 raise OutputError(f"{name}={given!r} is no setting of this version's benchmark")
         return cls(**value)

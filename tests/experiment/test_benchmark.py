@@ -31,6 +31,9 @@ from braingan import (
     register_backend,
 )
 from braingan.data.preparation import prepare_folder
+from braingan.experiment.inputs import CellInputs
+from braingan.experiment.run import _bench
+from braingan.experiment.settings import BenchmarkSettings
 from braingan.generation import registry
 from braingan_dcgan import DCGAN
 
@@ -163,6 +166,49 @@ def test_a_result_is_enough_to_run_it_again(data: Path, tmp_path: Path, quick: O
         braingan.benchmark(data, tmp_path / "c", config=tmp_path / "a" / "result.json", test=data)
 
 
+def test_a_share_decides_what_both_together_are_seen_as_and_is_part_of_the_result(
+    data: Path, tmp_path: Path, quick: Options
+) -> None:
+    def predicted(out: Path) -> dict[str, list[list[str]]]:
+        rows = list(csv.reader((out / "predictions.csv").read_text().splitlines()))[1:]
+        return {arm: [row[1:] for row in rows if row[0] == arm] for arm in ("real", "synthetic", "combined")}
+
+    plain = braingan.benchmark(data, tmp_path / "plain", **(quick | {"seeds": 1}))
+    none, half = (braingan.benchmark(data, tmp_path / f"share{share}", **(quick | {"seeds": 1}), share=share)
+                  for share in (0, 0.5))  # fmt: skip
+    without, real_only, shared = (predicted(tmp_path / name) for name in ("plain", "share0", "share0.5"))
+    assert {arm for arm in shared if shared[arm] != without[arm]} == {"combined"}
+    assert real_only["combined"] == without["real"] == real_only["real"]
+    assert [result.settings["share"] for result in (plain, none, half)] == [None, 0, 0.5]
+    braingan.benchmark(data, tmp_path / "again", config=tmp_path / "share0.5" / "result.json")
+    assert predicted(tmp_path / "again") == shared
+    with pytest.raises(OutputError, match=r"for other work \(share 0.5 there, None asked\)"):
+        braingan.benchmark(data, tmp_path / "share0.5", **(quick | {"seeds": 1}))
+
+
+def test_a_folder_of_a_version_without_shares_is_gone_on_with_and_nothing_is_done_twice(
+    data: Path, tmp_path: Path, quick: Options
+) -> None:
+    out, options = tmp_path / "out", quick | {"seeds": 1, "precision": "float32", "classifier_precision": "float32"}
+    first = braingan.benchmark(data, out, **options)
+    stamps = {path: path.stat().st_mtime_ns for path in (out / "cells").iterdir()}
+    for path, settings in ((out / "asked.json", ()), (out / "result.json", ("settings",))):
+        value = json.loads(path.read_text())
+        del (value[settings[0]] if settings else value)["share"]
+        path.write_text(json.dumps(value))
+    again = braingan.benchmark(data, tmp_path / "again", config=out / "result.json")
+    assert [run["macro"] for run in again.runs] == [run["macro"] for run in first.runs]
+    braingan.benchmark(data, out, **options)
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+    prepared = prepare_folder(data, Preprocessing(size=32), tmp_path / "cache")
+    inputs = CellInputs(prepared, prepared, prepared, Split.from_json(first.split))
+
+    def key(asked: Options) -> str:
+        return _bench(out, asked, BenchmarkSettings(), inputs, None, ()).key
+
+    assert key({"ratio": 1.0}) == key({"ratio": 1.0, "share": None}) != key({"ratio": 1.0, "share": 0.5})
+
+
 def test_a_split_given_back_is_used(data: Path, tmp_path: Path, quick: Options) -> None:
     first = braingan.benchmark(data, tmp_path / "a", **quick, split_seed=5)
     again = braingan.benchmark(data, tmp_path / "b", **quick, split=tmp_path / "a" / "split.json")
@@ -273,6 +319,7 @@ def test_a_given_generator_serves_every_seed_and_must_not_have_seen_held_out_ima
     [
         ({"ratio": 0.01}, "ratio 0.01 leaves class 'no_tumor' without synthetic images"),
         ({"ratio": -1}, "0 to 1000"),
+        ({"share": 1.5}, "share 1.5 was asked; .* 0 to 1"),
         ({"split_seed": -1}, "seed -1 was asked"),
         ({"seeds": 0}, "0 seeds"),
         ({"size": 40}, "asked for size 40"),
@@ -381,6 +428,8 @@ def test_a_generator_trained_anew_makes_its_images_and_cells_anew(data: Path, tm
     ("change", "words"),
     [
         (lambda value: value["settings"].update(steps="many"), "steps='many' is no setting"),
+        (lambda value: value["settings"].update(share="half"), "share='half' is no setting"),
+        (lambda value: value["settings"].update(weights=7), "weights=7 is no setting"),
         (lambda value: value.pop("split"), "is no benchmark result of this version"),
         (lambda value: value["split"]["test"][0].update(group=["x"]), "this is no split file"),
     ],
