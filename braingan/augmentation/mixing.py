@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sized
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Dataset, Sampler, Subset
 
 from braingan.augmentation.held_out import check_held_out
 from braingan.augmentation.synthetic import SyntheticSet
 from braingan.augmentation.transforms import Transform, as_it_is, with_transform
 from braingan.data.pictures import from_picture
+from braingan.data.sampling import EpochSampler, IndexSampler
 from braingan.errors import DataError
+from braingan.generation.protocol import check_seed
 
 CONVERTIBLE = ("L", "RGB", "RGBA")
 LOOKED_AT = 5  # real images that are opened to learn their mode
@@ -108,6 +110,32 @@ class AugmentedDataset(Dataset[tuple[Any, Any]]):
         else:
             self._on_top = transform
         self._transform = transform
+
+    def sampler(self, *, share: float, balanced: bool = True, seed: int = 0, length: int | None = None) -> Sampler[int]:
+        """A sampler for `DataLoader(mixed, sampler=...)` that says how often synthetic images are seen.
+
+        Real and synthetic images of a class are two pools. From each, every image comes once before any comes again,
+        in an order shuffled anew each time. A class that has only one kind of images is drawn from these. Each
+        iteration goes on with the sequence that the seed decides; it can be pickled, and goes on after that as well.
+
+        Args:
+            share: 0 to 1, of the draws of each class that are synthetic, however many synthetic images there are.
+            balanced: take the classes in turn. Otherwise they come as often as among the real images, and a class
+                that has none of these does not come.
+            seed: of the shuffles, 0 or more.
+            length: indices in an iteration; by default as many as there are images.
+
+        Raises:
+            SettingsError: the share is not within 0 to 1, or above 0 where no class that is drawn has synthetic
+                images; the seed is negative, or the length less than 1.
+        """
+        check_seed(seed)
+        numbers: dict[Any, int] = {}  # labels may be names
+        labels = torch.tensor([numbers.setdefault(label, len(numbers)) for label in self.targets])
+        synthetic = torch.arange(len(self)) >= self._length
+        how: Literal["balanced", "natural"] = "balanced" if balanced else "natural"
+        indices = IndexSampler(labels, how, seed=seed, synthetic=synthetic, share=share)
+        return EpochSampler(indices, len(self) if length is None else length)
 
     def __len__(self) -> int:
         return self._length + len(self.synthetic)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,7 +20,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 import braingan
-from braingan import AugmentedDataset, DataError
+from braingan import AugmentedDataset, DataError, SettingsError
 from braingan.augmentation.synthetic import SyntheticFile, SyntheticSet
 from braingan.data.pictures import write_png
 from braingan.data.preprocessing import Preprocessing
@@ -164,6 +165,86 @@ def test_it_can_be_pickled_and_read_by_workers_with_a_weighted_sampler(folder: P
     sampler = WeightedRandomSampler(weights, 12)
     batches = list(DataLoader(mixed, batch_size=4, sampler=sampler, num_workers=2))
     assert [tuple(images.shape) for images, _ in batches] == [(4, 3, 32, 32)] * 3
+
+
+def kinds_of(mixed: AugmentedDataset, indices: list[int]) -> Counter[tuple[Any, str]]:
+    """How often each class came, and of what kind."""
+    return Counter((mixed.targets[index], "real" if index < len(mixed.real) else "synthetic") for index in indices)
+
+
+def test_a_sampler_draws_the_asked_share_of_synthetic_images_in_every_class(
+    folder: Path, synthetic: SyntheticSet
+) -> None:
+    (folder / "tumor" / "0.png").unlink()
+    mixed = AugmentedDataset(ImageFolder(str(folder)), synthetic)
+    sampler = mixed.sampler(share=0.25, length=160)
+    assert len(sampler) == 160
+    assert kinds_of(mixed, list(sampler)) == {
+        (0, "real"): 60, (0, "synthetic"): 20, (1, "real"): 60, (1, "synthetic"): 20,
+    }  # fmt: skip
+    natural = mixed.sampler(share=0.5, balanced=False, length=100)
+    assert kinds_of(mixed, list(natural)) == {
+        (0, "real"): 30, (0, "synthetic"): 30, (1, "real"): 20, (1, "synthetic"): 20,
+    }  # fmt: skip
+    assert len(mixed.sampler(share=0.5)) == len(list(mixed.sampler(share=0.5))) == len(mixed) == 9
+    assert {kind for _, kind in kinds_of(mixed, list(mixed.sampler(share=0)))} == {"real"}
+    assert {kind for _, kind in kinds_of(mixed, list(mixed.sampler(share=1)))} == {"synthetic"}
+
+
+def test_epochs_of_a_sampler_differ_and_come_again_with_the_seed_after_pickling_too(
+    folder: Path, synthetic: SyntheticSet
+) -> None:
+    mixed = AugmentedDataset(ImageFolder(str(folder)), synthetic)
+    sampler = mixed.sampler(share=0.5, seed=4, length=12)
+    epochs = [list(sampler) for _ in range(4)]
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+    again = mixed.sampler(share=0.5, seed=4, length=12)
+    assert [list(again) for _ in range(2)] == epochs[:2]
+    kept = pickle.loads(pickle.dumps(again))
+    assert [list(kept) for _ in range(2)] == epochs[2:]
+    broken_off = mixed.sampler(share=0.5, seed=4, length=12)
+    next(iter(broken_off))
+    assert list(broken_off) == epochs[1]
+    assert list(mixed.sampler(share=0.5, seed=5, length=12)) != epochs[0]
+
+
+def test_a_sampler_serves_a_loader_with_workers_and_labels_that_are_names(synthetic: SyntheticSet) -> None:
+    items = [(grey(level), name) for level, name in ((1, "tumor"), (2, "no_tumor"), (3, "no_tumor"))]
+    mixed = AugmentedDataset(Own(items), synthetic, transform=transforms.ToTensor())
+    mixed.transform = transforms.ToTensor()
+    sampler = mixed.sampler(share=0.5, length=16)
+    for _ in range(2):
+        names = [name for _, batch in DataLoader(mixed, batch_size=4, sampler=sampler, num_workers=2) for name in batch]
+        assert Counter(names) == {"tumor": 8, "no_tumor": 8}
+    natural = kinds_of(mixed, list(mixed.sampler(share=0.5, balanced=False, length=60)))
+    assert set(natural.values()) == {10, 20}
+    assert natural["no_tumor", "synthetic"] == 20
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"share": 1.2}, r"share 1\.2 was asked; .* 0 to 1"),
+        ({"share": float("nan")}, "share nan was asked"),
+        ({"share": 0.5, "length": 0}, "length 0 was asked"),
+        ({"share": 0.5, "seed": -1}, "seed -1 was asked"),
+    ],
+)
+def test_a_sampler_that_cannot_be_is_refused_in_one_line(
+    folder: Path, synthetic: SyntheticSet, options: dict[str, Any], words: str
+) -> None:
+    mixed = AugmentedDataset(ImageFolder(str(folder)), synthetic)
+    with pytest.raises(SettingsError, match=words) as refused:
+        mixed.sampler(**options)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_share_of_no_synthetic_images_is_refused_and_none_is_drawn_from_the_real_ones(folder: Path) -> None:
+    nothing = SyntheticSet((), ("no_tumor", "tumor"), Preprocessing(size=32))
+    mixed = AugmentedDataset(ImageFolder(str(folder)), nothing)
+    with pytest.raises(SettingsError, match=r"share 0\.5 was asked, and no class has synthetic images"):
+        mixed.sampler(share=0.5)
+    assert sorted(mixed.sampler(share=0)) == list(range(6))
 
 
 def test_torchvision_v2_transforms_work(folder: Path, synthetic: SyntheticSet) -> None:
