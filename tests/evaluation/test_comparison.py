@@ -123,6 +123,18 @@ def test_the_spread_is_that_of_a_plain_loop_over_patients() -> None:
     assert [result.low, result.high] == pytest.approx([result.difference - reach, result.difference + reach])
 
 
+def test_accuracy_of_patients_of_equal_size_is_tested_as_by_a_paired_t_test() -> None:
+    random = np.random.default_rng(1)
+    targets = random.integers(2, size=120)
+    a, b = (np.where(random.random(120) < right, targets, 1 - targets) for right in (0.7, 0.8))
+    result = compare(targets, a, b, np.arange(120) // 20, metric="accuracy", resamples=40_000)
+    expected = stats.ttest_rel(*((arm == targets).reshape(6, 20).mean(axis=1) for arm in (b, a)))
+    interval = expected.confidence_interval(0.95)
+    assert result.p_value == pytest.approx(expected.pvalue, rel=0.02)
+    assert [result.low, result.high] == pytest.approx(list(interval), rel=0.02)
+    assert result.degrees_of_freedom == 5
+
+
 def test_runs_add_the_part_of_their_variance_that_is_not_of_the_patients() -> None:
     random = np.random.default_rng(0)
     targets = np.tile([0, 1], 500)
