@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import importlib
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points, packages_distributions, version
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from braingan.errors import BrainganError, SettingsError
@@ -161,3 +164,24 @@ def _as_type_of(default: Any, value: Any) -> Any:
     if kind is int and float(value) != int(float(value)):
         raise ValueError(value)
     return kind(float(value)) if kind is int else kind(value)
+
+
+def import_function(name: str, what: str) -> Callable[..., Any]:
+    """A function of the user's own, named `package.module:function`; the current folder is looked in, too.
+
+    Raises:
+        SettingsError: it cannot be imported; `what` says what it was asked for.
+    """
+    module, _, function = name.partition(":")
+    here = str(Path.cwd())  # as `python -m` does; a console script leaves it out
+    added = here not in sys.path
+    if added:
+        sys.path.insert(0, here)
+    try:
+        own: Callable[..., Any] = getattr(importlib.import_module(module), function)
+        return own
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SettingsError(f"{what} {name} cannot be imported: {error}; give package.module:function") from error
+    finally:
+        if added:
+            sys.path.remove(here)

@@ -12,10 +12,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from braingan.data.pictures import to_float
 from braingan.data.records import ImageSpec
 from braingan.errors import BackendError, SettingsError
 from braingan.generation.protocol import Generator, GeneratorBackend, TrainingData, TrainingRun
 from braingan.generation.registry import hyperparameters_of
+from braingan.generation.samples import check_learnable, draw_samples, labels_made
 
 TOLERANCE = 1e-3  # in [-1, 1]: below one grey level
 
@@ -41,13 +43,16 @@ def check_backend(backend: GeneratorBackend, *, size: int = 32, channels: int = 
     _check_refuses(backend)
     backend.check(spec)
     data = _training_data(spec)
+    made = check_learnable(backend, type(backend).__name__, data)
     kept = data.images.clone()
     generator = _fit(backend, data, steps, state_kept=True)
     _require(bool(torch.equal(kept, data.images)), "changed the training images that it was handed")
-    labels = torch.tensor([0, 1, 1, 0, 1])
+    _require(labels_made(generator) == made, f"said that it makes labels {made}; its generator says otherwise")
+    labels = torch.tensor([made[number % len(made)] for number in (0, 1, 1, 0, 1)])
     images = generator.sample(labels, seed=3)
     _check_images(images, spec, len(labels))
-    _check_sampling(generator, labels, images)
+    _check_sampling(generator, labels, images, made)
+    _check_samples(generator, labels, images, data)
     _check_repeats(backend, data, steps, generator)
     _check_storage(backend, spec, generator, labels, images)
     _check_small(backend, spec)
@@ -61,7 +66,10 @@ def _require(holds: bool, message: str) -> None:
 def _training_data(spec: ImageSpec, count: int = 12) -> TrainingData:
     random = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (count, *spec.shape), dtype=torch.uint8, generator=random)
-    return TrainingData(images, torch.arange(count) % len(spec.classes), spec)
+    labels = torch.arange(count) % len(spec.classes)
+    masks = torch.zeros(count, spec.size, spec.size, dtype=torch.bool)
+    masks[labels == 1, spec.size // 4 : spec.size // 2, spec.size // 4 : spec.size // 2] = True
+    return TrainingData(images, labels, spec, masks=masks)
 
 
 def _fit(backend: GeneratorBackend, data: TrainingData, steps: int, *, state_kept: bool = False) -> Generator:
@@ -91,18 +99,36 @@ def _check_images(images: Tensor, spec: ImageSpec, count: int) -> None:
     _require(low >= -1.0001 and high <= 1.0001, f"gave pixels from {low:.2f} to {high:.2f}; [-1, 1] was asked")
 
 
-def _check_sampling(generator: Generator, labels: Tensor, images: Tensor) -> None:
+def _check_sampling(generator: Generator, labels: Tensor, images: Tensor, made: tuple[int, ...]) -> None:
     same = _close_to(images)
     _require(same(generator.sample(labels, seed=3)), "does not give the same images for the same seed")
     _require(not same(generator.sample(labels, seed=4)), "gives the same images for another seed")
     alone = torch.cat([generator.sample(labels[i : i + 1], seed=3, first=i) for i in range(len(labels))])
     _require(same(alone), "gives other images one by one than all at once: image i may depend on (seed, i, label) only")
     others = labels.clone()
-    others[:-1] = 1 - others[:-1]
+    others[:-1] = torch.tensor([made[(made.index(label) + 1) % len(made)] for label in others[:-1].tolist()])
     last = generator.sample(others, seed=3)[-1:]
     _require(_close_to(images[-1:])(last), "lets an image depend on the labels of the others")
     none = generator.sample(labels[:0], seed=3)
     _require(tuple(none.shape) == (0, *images.shape[1:]), "cannot give no images at all")
+
+
+def _check_samples(generator: Generator, labels: Tensor, images: Tensor, data: TrainingData) -> None:
+    """What an editing generator says of its images."""
+    drawn = draw_samples(generator, labels, seed=3)
+    _require(_close_to(images)(drawn.images), "gives other images with masks than without")
+    if drawn.masks is None or drawn.canvases is None or drawn.mask_sources is None:
+        return
+    shape = (len(labels), *images.shape[2:])
+    found = f"{tuple(drawn.masks.shape)} {drawn.masks.dtype}"
+    _require(tuple(drawn.masks.shape) == shape and drawn.masks.dtype == torch.bool,
+             f"gave masks of {found}, not {shape} torch.bool")  # fmt: skip
+    _require(bool(drawn.masks.flatten(1).any(1).all()), "gave an empty mask")
+    canvases = to_float(data.images[drawn.canvases])
+    elsewhere = ((drawn.images - canvases).abs() < TOLERANCE).all(1)
+    _require(bool(elsewhere.flatten(1).any(1).all()), "names canvases that its images were not made from")
+    numbers = torch.cat([drawn.canvases, drawn.mask_sources])
+    _require(bool((numbers < len(data.images)).all()), "names training images that there are not")
 
 
 def _close_to(expected: Tensor) -> Callable[[Tensor], bool]:
@@ -152,4 +178,4 @@ def _check_refuses(backend: GeneratorBackend) -> None:
 def _check_small(backend: GeneratorBackend, spec: ImageSpec) -> None:
     """A set smaller than a batch, and a single step, work."""
     generator = _fit(backend, _training_data(spec, count=2), steps=1)
-    _check_images(generator.sample(torch.tensor([1]), seed=0), spec, 1)
+    _check_images(generator.sample(torch.tensor(labels_made(generator)[-1:]), seed=0), spec, 1)

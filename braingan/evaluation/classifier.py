@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import math
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import timm
@@ -27,6 +24,7 @@ from braingan.data.records import ImageSpec
 from braingan.data.sampling import IndexSampler
 from braingan.engine.images import fits
 from braingan.engine.precision import Arithmetic, choose_precision
+from braingan.entry_points import import_function
 from braingan.errors import SettingsError
 from braingan.evaluation.augmentation import augment_batch, normalise
 from braingan.progress import Progress
@@ -73,7 +71,7 @@ def build_classifier(settings: ClassifierSettings, spec: ImageSpec) -> nn.Module
     """
     classes, channels = len(spec.classes), spec.channels
     if ":" in settings.model:
-        model = _own_model(settings.model)(num_classes=classes, in_chans=channels)
+        model = import_function(settings.model, "model")(num_classes=classes, in_chans=channels)
         if not isinstance(model, nn.Module):
             raise SettingsError(f"{settings.model} gave a {type(model).__name__}; it must give a torch.nn.Module")
         if settings.pretrained:
@@ -110,22 +108,6 @@ def _download(model: nn.Module, name: str) -> str:
 
 def _one_line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
-
-
-def _own_model(name: str) -> Callable[..., Any]:
-    module, _, function = name.partition(":")
-    here = str(Path.cwd())  # as `python -m` does; a console script leaves it out
-    added = here not in sys.path
-    if added:
-        sys.path.insert(0, here)
-    try:
-        own: Callable[..., Any] = getattr(importlib.import_module(module), function)
-        return own
-    except (ImportError, AttributeError, ValueError) as error:
-        raise SettingsError(f"model {name} cannot be imported: {error}; give package.module:function") from error
-    finally:
-        if added:
-            sys.path.remove(here)
 
 
 def _with_weights(model: nn.Module, weights: str) -> nn.Module:
