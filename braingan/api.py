@@ -118,6 +118,7 @@ def sample(
     *,
     count: int = 100,
     class_name: str | None = None,
+    tumor_size: float = 1.0,
     seed: int = 0,
 ) -> SyntheticSet:
     """Draw images from a trained generator.
@@ -127,17 +128,21 @@ def sample(
         out: new or empty folder; images become OUT/<class>/<six-digit index>.png, listed in manifest.jsonl.
         count: images of each class.
         class_name: make this class only.
+        tumor_size: width of the tumours, times that in training; for backends that place tumours.
         seed: of the series; image i of a class is the same whatever the count.
 
     Raises:
         BrainganError: see `braingan.errors`.
     """
-    from braingan.augmentation.synthesis import write_synthetic
+    from dataclasses import replace
+
+    from braingan.augmentation.synthesis import counts_made, warn_of_patients, write_synthetic
     from braingan.augmentation.synthetic import load_synthetic
     from braingan.data.files import replacing_folder
     from braingan.data.workplace import check_place
     from braingan.errors import SettingsError
     from braingan.generation.protocol import check_seed
+    from braingan.generation.samples import with_tumor_size
     from braingan.generation.storage import load_run
 
     check_seed(seed)
@@ -149,8 +154,11 @@ def sample(
     if class_name is not None and class_name not in classes:
         raise SettingsError(f"class {class_name!r} was asked; the generator makes {', '.join(map(repr, classes))}")
     counts = {label: count for label, name in enumerate(classes) if class_name in {None, name}}
+    counts = counts_made(stored, counts, None if class_name is None else [class_name])
+    stored = replace(stored, generator=with_tumor_size(stored.generator, tumor_size))
     with replacing_folder(Path(out)) as beside:
         write_synthetic(stored, counts, beside, seed=seed)
+    warn_of_patients(stored)
     return load_synthetic(out)
 
 
@@ -175,6 +183,7 @@ def augment(
     ratio: float | None = None,
     balance: bool = False,
     classes: Sequence[str] | None = None,
+    tumor_size: float = 1.0,
     generator: Path | None = None,
     backend: str = "dcgan",
     size: int = 64,
@@ -199,7 +208,8 @@ def augment(
         out: folder for OUT/real, OUT/synthetic (both prepared alike), manifest.jsonl and OUT/generator.
         ratio: synthetic images for each real one, within each class (0.5 unless --balance).
         balance: fill every class up to the largest one instead.
-        classes: make images of these classes only; repeat for more.
+        classes: make images of these classes only; repeat for more. Without it, of all that the backend can make.
+        tumor_size: width of the tumours, times that in training; for backends that place tumours.
         generator: folder of a trained generator, instead of training one; size and channels are then its own.
         backend: generator backend; `braingan backends` lists them.
         size: height and width of the images in pixels.
@@ -235,6 +245,7 @@ def augment(
         ratio=ratio,
         balance=balance,
         classes=classes,
+        tumor_size=tumor_size,
         generator=Path(generator) if generator else None,
         split_file=Path(split) if split else None,
         test=Path(test) if test else None,

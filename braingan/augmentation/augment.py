@@ -8,13 +8,22 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from braingan.augmentation.counts import balancing_counts, synthetic_counts
 from braingan.augmentation.held_out import SOURCE
 from braingan.augmentation.leaks import check_choice, check_classes, check_generator, check_real, warn_of_shared
 from braingan.augmentation.mixing import AugmentedDataset
-from braingan.augmentation.synthesis import CONFIG, MANIFEST, check_can_write, write_synthetic
+from braingan.augmentation.synthesis import (
+    CONFIG,
+    MANIFEST,
+    check_can_write,
+    counts_made,
+    made_of,
+    warn_of_patients,
+    write_synthetic,
+)
 from braingan.augmentation.synthetic import load_synthetic
 from braingan.data.files import replacing_folder
 from braingan.data.folders import METADATA
@@ -26,9 +35,11 @@ from braingan.data.split import Split, everything, load_split, locate, with_test
 from braingan.data.workplace import CACHE, check_place, claim
 from braingan.duplicates.seen import SEEN
 from braingan.errors import OutputError, SettingsError
+from braingan.generation.registry import create_backend
+from braingan.generation.samples import check_tumor_size, with_tumor_size
 from braingan.generation.settings import EARLIER, TrainingSettings
 from braingan.generation.storage import StoredGenerator, load_run
-from braingan.generation.train import check_settings, train_generator
+from braingan.generation.train import check_data, check_settings, train_generator
 
 log = logging.getLogger("braingan")
 
@@ -44,6 +55,7 @@ def augment_folder(
     ratio: float | None,
     balance: bool,
     classes: Sequence[str] | None,
+    tumor_size: float,
     generator: Path | None,
     split_file: Path | None,
     test: Path | None,
@@ -54,7 +66,7 @@ def augment_folder(
     check_place(out, data, test)
     if (out / MANIFEST).exists():
         raise OutputError(f"{out} holds synthetic images already; give another folder")
-    stored = load_run(generator) if generator else None
+    stored = _sized(load_run(generator), tumor_size) if generator else None
     preprocessing = stored.preprocessing if stored else settings.preprocessing
     prepared = prepare_folder(data, preprocessing, out / CACHE, skip_bad=skip_bad)
     split = load_split(split_file, prepared) if split_file else everything(prepared)
@@ -68,9 +80,12 @@ def augment_folder(
     check_can_write(train.spec.channels)
     if stored:
         check_classes(stored, prepared.source.classes)
+        counts = counts_made(stored, counts, classes)
     else:
         settings = settings.resolved()
         check_settings(settings, prepared.spec)
+        counts = made_of(check_data(settings, train), train.spec, counts, classes, settings.backend)
+        check_tumor_size(create_backend(settings.backend, **settings.hyperparameters), tumor_size)
     leakage = _check_held_out(stored, train, held_out, allow_leakage=allow_leakage)
     if stored:
         leakage += check_choice(stored, split, prepared.select(parts.test), allow_leakage=allow_leakage)
@@ -79,14 +94,20 @@ def augment_folder(
         "balance": balance,
         "made classes": sorted(classes) if classes else None,
         "sampling seed": settings.seed,
+        "tumor size": tumor_size,
         "training images": split.train_hash[:12],
         "generator": stored.sha256[:12] if stored else None,
     }
-    claim(out, asked, may_change={"device"}, earlier=EARLIER)
+    claim(out, asked, may_change={"device"}, earlier=EARLIER | {"tumor size": 1.0})
     held_back = prepared.select(parts.val)
-    stored = stored or train_generator(train, split, settings, out / GENERATOR, reference=held_back)
+    if stored is None:
+        stored = _sized(train_generator(train, split, settings, out / GENERATOR, reference=held_back), tumor_size)
     _write(stored, train, counts, out, seed=settings.seed, leakage=leakage)
     return open_augmented(out)
+
+
+def _sized(stored: StoredGenerator, tumor_size: float) -> StoredGenerator:
+    return replace(stored, generator=with_tumor_size(stored.generator, tumor_size))
 
 
 def _check_held_out(
@@ -160,6 +181,7 @@ def _write(
         os.replace(staging / name, out / name)
     staging.rmdir()
     log.info("wrote %d real and %d synthetic images: %s", len(train), sum(counts.values()), out)
+    warn_of_patients(stored)
 
 
 def write_real(train: PreparedSet, out: Path, masks: Path) -> None:

@@ -3,29 +3,89 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from braingan.data.files import write_json
 from braingan.data.pictures import MODES, to_uint8, write_png
+from braingan.data.records import ImageSpec
+from braingan.data.split import Split
 from braingan.errors import SettingsError
 from braingan.generation.protocol import Generator
+from braingan.generation.samples import EditingGenerator, Samples, draw_samples, labels_made
 from braingan.generation.storage import StoredGenerator
 from braingan.progress import Progress
 
-MANIFEST, CONFIG = "manifest.jsonl", "config.json"
+log = logging.getLogger("braingan")
+
+MANIFEST, CONFIG, MASKS = "manifest.jsonl", "config.json", "masks"
+EDITED = (
+    "Synthetic tumour in a slice of a real patient: all but the tumour is that patient's. Not anonymous, not for "
+    "diagnosis."
+)
 CHUNK = 256  # images in memory at a time
 
 
-def draw(generator: Generator, label: int, count: int, *, seed: int) -> Iterator[Tensor]:
-    """The first `count` images of a class, in chunks of (n, C, H, W) uint8; image i does not depend on `count`."""
+def draw(generator: Generator, label: int, count: int, *, seed: int) -> Iterator[Samples]:
+    """The first `count` images of a class, in chunks, with what is known of them; their pixels are uint8.
+
+    Image i does not depend on `count`.
+    """
     for first in range(0, count, CHUNK):
         labels = torch.full((min(CHUNK, count - first),), label, dtype=torch.int64)
-        yield to_uint8(generator.sample(labels, seed=seed, first=first))
+        drawn = draw_samples(generator, labels, seed=seed, first=first)
+        yield replace(drawn, images=to_uint8(drawn.images))
+
+
+def counts_made(stored: StoredGenerator, counts: Mapping[int, int], classes: Sequence[str] | None) -> dict[int, int]:
+    """The counts of the classes that a generator can make.
+
+    Args:
+        stored: the generator.
+        counts: images for each label.
+        classes: those that were asked for by name; None for whatever it can make.
+
+    Raises:
+        SettingsError: one was asked for that it cannot make, or nothing is left.
+    """
+    return made_of(labels_made(stored.generator), stored.generator.spec, counts, classes, stored.settings.backend)
+
+
+def made_of(
+    made: Sequence[int], spec: ImageSpec, counts: Mapping[int, int], classes: Sequence[str] | None, backend: str
+) -> dict[int, int]:
+    """As `counts_made`, before there is a generator: `made` are the labels that the backend can make."""
+    names = ", ".join(repr(spec.classes[label]) for label in made)
+    refused = [spec.classes[label] for label, count in counts.items() if count and label not in made]
+    if classes is not None and refused:
+        raise SettingsError(f"class {refused[0]!r} was asked; backend {backend!r} makes {names} from these images")
+    possible = {label: count for label, count in counts.items() if label in made}
+    if not sum(possible.values()):
+        raise SettingsError(
+            f"no image was asked for of a class that backend {backend!r} can make ({names}); a larger ratio makes some"
+        )
+    if refused:
+        log.info("%s makes %s; there will be no synthetic images of %s", backend, names, ", ".join(refused))
+    return possible
+
+
+def edits_real_slices(generator: Generator) -> bool:
+    """Whether its images show the training patients."""
+    return isinstance(generator, EditingGenerator)
+
+
+def warn_of_patients(stored: StoredGenerator) -> None:
+    """Say so where images show the training patients."""
+    if edits_real_slices(stored.generator):
+        log.warning(
+            "these images are slices of real patients with synthetic tumours, and the generator keeps such slices: "
+            "neither may be handed out as anonymous"
+        )
 
 
 def check_can_write(channels: int) -> None:
@@ -43,12 +103,13 @@ def write_synthetic(
     below: str = "",
     leakage: Sequence[str] = (),
 ) -> None:
-    """Write images, `manifest.jsonl`, `config.json` and `seen.safetensors`.
+    """Write images, masks where the generator gives any, `manifest.jsonl`, `config.json` and `seen.safetensors`.
 
     Args:
         stored: the generator.
         counts: images for each label.
-        out: an existing folder; images become `out/below/<class>/<six-digit index>.png`.
+        out: an existing folder; images become `out/below/<class>/<six-digit index>.png`, masks
+            `out/below/masks/<class>/<six-digit index>.png`.
         seed: of the series.
         below: a folder between, or none.
         leakage: what was allowed although it leaks; stands in `config.json`.
@@ -61,14 +122,19 @@ def write_synthetic(
             name = spec.classes[label]
             (out / below / name).mkdir(parents=True, exist_ok=True)
             index = 0
-            for images in draw(stored.generator, label, count, seed=seed):
-                for image in images:
-                    entry = _entry(stored, name, index, seed, (Path(below) / name / f"{index:06d}.png").as_posix())
+            for drawn in draw(stored.generator, label, count, seed=seed):
+                for number, image in enumerate(drawn.images):
+                    place = f"{name}/{index:06d}.png"
+                    entry = _entry(stored, name, index, seed, (Path(below) / place).as_posix())
+                    entry |= _origin(stored.split, drawn, number)
                     text = _text(entry) | {"Preprocessing": stored.preprocessing.fingerprint}
+                    if drawn.masks is not None:
+                        entry["mask"] = (Path(below) / MASKS / place).as_posix()
+                        write_png(out / str(entry["mask"]), drawn.masks[number][None].byte() * 255, _mask_text(text))
                     write_png(out / str(entry["file"]), image, text)
                     entries.append(entry)
                     index += 1
-                progress.advance(len(images))
+                progress.advance(len(drawn.images))
     lines = "".join(json.dumps(entry) + "\n" for entry in entries)
     (out / MANIFEST).write_text(lines, encoding="utf-8")
     config = {
@@ -79,6 +145,8 @@ def write_synthetic(
         "generator": stored.sha256,
         "train_hash": stored.split.train_hash,
         "seed": seed,
+        "tumor_size": getattr(stored.generator, "tumor_size", None),
+        "edits_real_slices": edits_real_slices(stored.generator),
         "leakage": list(leakage),
         "braingan": version("braingan"),
     }
@@ -98,12 +166,33 @@ def _entry(stored: StoredGenerator, name: str, index: int, seed: int, file: str)
     }
 
 
+def _origin(split: Split, drawn: Samples, number: int) -> dict[str, str | int]:
+    """The training images that an image was made from, and their patients; nothing where it was made from nothing."""
+    if drawn.canvases is None:
+        return {}
+    canvas = split.train[int(drawn.canvases[number])]
+    origin: dict[str, str | int] = {
+        "canvas": canvas.file, "canvas_sha256": canvas.sha256, "canvas_patient": canvas.group
+    }  # fmt: skip
+    if drawn.mask_sources is not None and (at := int(drawn.mask_sources[number])) >= 0:
+        source = split.train[at]
+        origin |= {"mask_source": source.file, "mask_source_patient": source.group}
+    return origin
+
+
+def _mask_text(text: Mapping[str, str]) -> dict[str, str]:
+    return {**text, "Comment": "Mask of a synthetic tumour. Not for diagnosis."}
+
+
 def _text(entry: Mapping[str, str | int]) -> dict[str, str]:
-    """PNG text chunks: whoever finds the file alone learns that nobody was ever scanned for it."""
+    """PNG text chunks: whoever finds the file alone learns whether it shows a patient, and what made it."""
+    nobody = "Synthetic image made by a generative model; it shows no patient. Not for diagnosis."
+    canvas = {"Canvas-SHA256": str(entry["canvas_sha256"])} if "canvas" in entry else {}
     return {
         "Software": f"braingan {version('braingan')}",
-        "Comment": "Synthetic image made by a generative model; it shows no patient. Not for diagnosis.",
+        "Comment": EDITED if canvas else nobody,
         "Synthetic": "true",
+        **canvas,
         "Backend": str(entry["backend"]),
         "Generator": str(entry["generator"]),
         "Seed": str(entry["seed"]),

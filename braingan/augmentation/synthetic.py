@@ -19,7 +19,22 @@ from braingan.errors import OutputError
 
 @dataclass(frozen=True)
 class SyntheticFile:
-    """One synthetic image and where it came from: see `manifest.jsonl`."""
+    """One synthetic image and where it came from: see `manifest.jsonl`.
+
+    Attributes:
+        path: the image.
+        class_name: what it shall show.
+        index: in the series of its class.
+        seed: of the series.
+        backend: what made it.
+        generator: SHA-256 of its weights.
+        train_hash: of the images that it learned from.
+        mask: where its tumour is, 0 and 255; None from generators that do not know. So are the rest.
+        canvas: the training image that it is an edited version of.
+        canvas_patient: the patient whom it shows.
+        mask_source: the training image that the tumour's outline came from.
+        mask_source_patient: the patient of that.
+    """
 
     path: Path
     class_name: str
@@ -28,6 +43,11 @@ class SyntheticFile:
     backend: str
     generator: str
     train_hash: str
+    mask: Path | None = None
+    canvas: str | None = None
+    canvas_patient: str | None = None
+    mask_source: str | None = None
+    mask_source_patient: str | None = None
 
 
 class SyntheticSet(Dataset[tuple[Any, int]]):
@@ -89,12 +109,16 @@ def load_synthetic(out: str | Path) -> SyntheticSet:
         classes, preprocessing = tuple(config["classes"]), Preprocessing.from_json(config["preprocessing"])
     except (ValueError, KeyError, TypeError) as error:
         raise OutputError(f"{out} is damaged: {type(error).__name__}: {error}") from error
-    missing = [file for file in files if not file.path.is_file()]
+    listed = [path for file in files for path in (file.path, file.mask) if path]
+    missing = [path for path in listed if not path.is_file()]
     if missing:
-        raise OutputError(f"{missing[0].path} is missing ({len(missing)} of {len(files)} files that {MANIFEST} lists)")
+        raise OutputError(f"{missing[0]} is missing ({len(missing)} of {len(listed)} files that {MANIFEST} lists)")
     return SyntheticSet(files, classes, preprocessing, Seen.load(out), tuple(config.get("leakage", ())))
 
 
 def _file(out: Path, entry: dict[str, Any]) -> SyntheticFile:
-    known = {key: entry[key] for key in ("index", "seed", "backend", "generator", "train_hash")}
-    return SyntheticFile(path=out / entry["file"], class_name=entry["class"], **known)
+    needed = ("index", "seed", "backend", "generator", "train_hash")
+    origin = ("canvas", "canvas_patient", "mask_source", "mask_source_patient")
+    known: dict[str, Any] = {key: entry[key] for key in needed} | {key: entry.get(key) for key in origin}
+    mask = out / entry["mask"] if "mask" in entry else None
+    return SyntheticFile(path=out / entry["file"], class_name=entry["class"], mask=mask, **known)

@@ -28,6 +28,11 @@ class LabelledImages:
         """Which of the images are synthetic: (N,) bool."""
         return torch.zeros(len(self), dtype=torch.bool) if self.marks is None else self.marks
 
+    def of_labels(self, labels: Tensor, *, wanted: bool = True) -> LabelledImages:
+        """The images of these classes, or of all others."""
+        chosen = torch.isin(self.labels, labels) == wanted
+        return LabelledImages(self.images[chosen], self.labels[chosen], self.synthetic[chosen])
+
     def __len__(self) -> int:
         return len(self.labels)
 
@@ -58,8 +63,13 @@ class Arm:
     build: Callable[[LabelledImages, LabelledImages], LabelledImages]
 
 
+def synthetic_first(real: LabelledImages, synthetic: LabelledImages) -> LabelledImages:
+    """Synthetic images, and real ones of the classes that the generator cannot make: healthy slices, say."""
+    return real.of_labels(synthetic.labels, wanted=False) + synthetic
+
+
 ARMS = (
     Arm("real", "the real training images", True, False, lambda real, synthetic: real),
-    Arm("synthetic", "the synthetic images alone", False, True, lambda real, synthetic: synthetic),
+    Arm("synthetic", "the synthetic images alone", False, True, synthetic_first),
     Arm("combined", "both together", True, True, lambda real, synthetic: real + synthetic),
 )

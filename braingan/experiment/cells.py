@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 
 from braingan.augmentation.counts import synthetic_counts
-from braingan.augmentation.synthesis import CONFIG, write_synthetic
+from braingan.augmentation.synthesis import CONFIG, counts_made, write_synthetic
 from braingan.augmentation.synthetic import SyntheticSet, load_synthetic
 from braingan.data.decoding import read_pixels
 from braingan.data.files import fingerprint, read_json, replacing_folder, write_json
@@ -158,6 +158,7 @@ class ClassifierCell:
         real, test, spec = inputs.real, inputs.test, inputs.train.spec
         drawn = synthetic or LabelledImages(real.images[:0], real.labels[:0])
         train, device = arm.build(real, drawn), resolve_device(bench.settings.device)
+        synthetic_count = int(train.synthetic.sum())
         started = time.monotonic()
         model = train_classifier(
             train.images, train.labels, spec, bench.settings.classifier,
@@ -170,8 +171,8 @@ class ClassifierCell:
             "arm": arm.name,
             "fold": FOLD,
             "seed": self.seed,
-            "n_real": len(real) if arm.uses_real else 0,
-            "n_synthetic": len(drawn),
+            "n_real": len(train) - synthetic_count,
+            "n_synthetic": synthetic_count,
             "per_class": scores.per_class(spec.classes),
             "macro": scores.macro(),
             "accuracy": scores.accuracy,
@@ -199,6 +200,7 @@ def synthetic_images(bench: Bench, seed: int, inputs: CellInputs, generator: str
             counts = synthetic_counts(inputs.train.source.targets, bench.settings.ratio)
             with replacing_folder(folder) as beside:
                 stored = load_run(bench.generator_folder(seed))
+                counts = counts_made(stored, counts, None)
                 write_synthetic(stored, counts, beside, seed=seed, leakage=bench.leakage)
     return _in_memory(load_synthetic(folder), inputs.train.spec.channels)
 

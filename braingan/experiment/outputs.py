@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from braingan.augmentation.synthesis import edits_real_slices
 from braingan.data.files import read_json, replacing
 from braingan.data.pictures import grid, write_png
 from braingan.errors import OutputError
@@ -21,7 +22,8 @@ from braingan.experiment.data import BenchmarkData
 from braingan.experiment.inputs import CellInputs
 from braingan.experiment.result import BenchmarkResult, summarise
 from braingan.experiment.settings import BenchmarkSettings
-from braingan.generation.storage import StoredGenerator
+from braingan.generation.samples import labels_made
+from braingan.generation.storage import StoredGenerator, load_run
 from braingan.versions import versions
 
 BINS = 64
@@ -78,12 +80,28 @@ def write_result(
         generators=generators,
         intensity={name: histogram(own.images) for name, own in sets.items()},
         bad_files=[asdict(bad) for bad in loaded.bad_files],
-        notes=loaded.notes(),
+        notes=loaded.notes() + _notes_of(load_run(bench.generator_folder(first)), loaded),
         leakage=list(bench.leakage),
         seconds=round(trained + sum(run["seconds"] for run in runs), 1),
     )
     result.save(bench.out / "result.json")
     return result
+
+
+def _notes_of(stored: StoredGenerator, loaded: BenchmarkData) -> list[str]:
+    """What a reader must know of the synthetic images."""
+    notes, classes = [], loaded.train.source.classes
+    if edits_real_slices(stored.generator):
+        notes.append(
+            "The synthetic images are slices of training patients with synthetic tumours, and the generator keeps such "
+            "slices: neither may be handed out as anonymous."
+        )
+    real = [name for label, name in enumerate(classes) if label not in labels_made(stored.generator)]
+    if real:
+        notes.append(
+            f"The generator cannot make {', '.join(real)}: in the arm `synthetic`, images of that class are real."
+        )
+    return notes
 
 
 def histogram(images: Tensor) -> list[float]:

@@ -33,8 +33,9 @@ from braingan.experiment.result import BenchmarkResult
 from braingan.experiment.settings import EARLIER, OF_TRAINING, BenchmarkSettings
 from braingan.experiment.settling import settle_precision
 from braingan.generation.registry import BACKENDS
+from braingan.generation.samples import labels_made
 from braingan.generation.storage import StoredGenerator, is_finished, load_run
-from braingan.generation.train import check_settings
+from braingan.generation.train import check_data, check_settings
 from braingan.progress import readable_seconds
 from braingan.threads import limited
 
@@ -202,13 +203,14 @@ def _check(settings: BenchmarkSettings, loaded: BenchmarkData, stored: StoredGen
     spec, training = loaded.train.spec, settings.training(0)
     if stored:
         check_classes(stored, loaded.everything.source.classes)
-        training = stored.settings
+        training, made = stored.settings, labels_made(stored.generator)
     else:
         check_settings(training, spec)
         training = training.resolved()
+        made = check_data(training, loaded.train)
     check_can_write(spec.channels)
     counts = synthetic_counts(loaded.train.source.targets, settings.ratio)
-    empty = [spec.classes[label] for label, count in counts.items() if not count]
+    empty = [spec.classes[label] for label, count in counts.items() if not count and label in made]
     if empty:
         raise SettingsError(
             f"ratio {settings.ratio} leaves class {empty[0]!r} without synthetic images; a larger one works"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, Self, cast, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -43,6 +43,14 @@ class EditingGenerator(Generator, Protocol):
 
     def sized(self, tumor_size: float) -> Self:
         """The same generator, whose tumours are so many times as wide as in training."""
+
+
+@runtime_checkable
+class InPrecision(Protocol):
+    """A generator that can compute in another precision."""
+
+    def in_precision(self, precision: str) -> Generator:
+        """The same generator, sampling in another precision: bfloat16 is up to one grey level off float32."""
 
 
 def draw_samples(generator: Generator, labels: Tensor, *, seed: int, first: int = 0) -> Samples:
@@ -89,14 +97,19 @@ def with_tumor_size(generator: Generator, tumor_size: float) -> Generator:
     """
     if tumor_size == 1:
         return generator
+    check_tumor_size(generator, tumor_size)
+    return cast(EditingGenerator, generator).sized(tumor_size)
+
+
+def check_tumor_size(maker: object, tumor_size: float) -> None:
+    """Raise `SettingsError` for a size that a backend or a generator cannot make."""
     if not 0.25 <= tumor_size <= 4:
         raise SettingsError(f"tumour size {tumor_size} was asked; 0.25 to 4 times that in training work")
-    if not isinstance(generator, EditingGenerator):
+    if tumor_size != 1 and not (isinstance(maker, EditingGenerator) or getattr(maker, "places_tumors", False)):
         raise SettingsError(
-            f"tumour size {tumor_size} was asked; this generator makes whole images and cannot choose it: `insert` and "
-            "`paste` can"
+            f"tumour size {tumor_size} was asked; {type(maker).__name__} makes whole images and cannot choose it: "
+            "`insert` and `paste` can"
         )
-    return generator.sized(tumor_size)
 
 
 def check_labels(generator: Generator, labels: Tensor) -> None:

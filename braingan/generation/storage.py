@@ -18,9 +18,9 @@ from braingan.data.split import Split
 from braingan.duplicates.grouping import looks_of
 from braingan.duplicates.seen import Seen
 from braingan.errors import OutputError
-from braingan.generation.generator import GANGenerator
 from braingan.generation.protocol import Generator
 from braingan.generation.registry import create_backend
+from braingan.generation.samples import InPrecision
 from braingan.generation.settings import TrainingSettings
 from braingan.versions import versions
 
@@ -140,7 +140,7 @@ def load_run(run: Path) -> StoredGenerator:
     except (KeyError, TypeError, SafetensorError) as error:
         raise OutputError(f"{run} is damaged: {type(error).__name__}: {error}") from error
     generator = create_backend(settings.backend, **settings.hyperparameters).load(spec, state)
-    if isinstance(generator, GANGenerator) and settings.precision == "bfloat16":  # float16 is slow on a CPU
+    if isinstance(generator, InPrecision) and settings.precision == "bfloat16":  # float16 is slow on a CPU
         generator = generator.in_precision(settings.precision)
     split = Split.load(run / SPLIT)
     chosen = bool(config.get("chosen_on_validation"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import shutil
 import time
@@ -11,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from braingan.data.files import read_json, write_json
 from braingan.data.locking import TakenError, locked
@@ -28,6 +29,7 @@ from braingan.generation.callbacks import Callback, Callbacks
 from braingan.generation.journal import JOURNAL
 from braingan.generation.protocol import GeneratorBackend, TrainingData, TrainingRun
 from braingan.generation.registry import create_backend
+from braingan.generation.samples import check_learnable
 from braingan.generation.settings import EARLIER, TrainingSettings
 from braingan.generation.storage import CONFIG, StoredGenerator, is_finished, load_run, save_run, steps_of
 from braingan.generation.watchdog import FEWEST_HELD_OUT
@@ -72,6 +74,17 @@ def check_settings(settings: TrainingSettings, spec: ImageSpec, how: How | None 
     _training_run(settings, Path(), how or How(Team(resolve_device(settings.device))))
 
 
+def check_data(settings: TrainingSettings, train: PreparedSet) -> tuple[int, ...]:
+    """The labels that a backend can make after learning from these images.
+
+    Raises:
+        BackendError: no such backend.
+        SettingsError: it cannot learn from these: it needs masks that there are not, say.
+    """
+    backend = create_backend(settings.backend, **settings.hyperparameters)
+    return check_learnable(backend, settings.backend, _data_of(train))
+
+
 def train_generator(
     train: PreparedSet,
     split: Split,
@@ -102,9 +115,10 @@ def train_generator(
     settings = settings.resolved()
     check_settings(settings, train.spec, how)
     _check_classes(train)
+    check_data(settings, train)
     if how.team.writes:
-        claim(run, settings.to_json() | {"training images": split.train_hash[:12]}, may_change=MAY_CHANGE,
-              earlier=EARLIER)  # fmt: skip
+        asked = settings.to_json() | {"training images": split.train_hash[:12]} | _masks_asked(settings, train)
+        claim(run, asked, may_change=MAY_CHANGE, earlier=EARLIER)
     how.team.wait()
     _refuse_fewer_steps(run, settings.steps)
     if not is_finished(run, settings.steps, settings.patience):
@@ -144,14 +158,15 @@ def _train(
 ) -> None:
     """From wherever the folder is to a finished generator in it."""
     backend = create_backend(settings.backend, **settings.hyperparameters)
-    data = TrainingData(train.images, train.labels, train.spec, *_held_out(reference), masks=train.masks)
+    data = _data_of(train, reference)
     started = time.monotonic()
     with _one_line_for_memory(settings):
         settings = replace(settings, precision=_settle_precision(backend, data, settings, run, how))
         generator = backend.fit(data, _training_run(settings, run, how))
     if how.team.writes:
         record = _record_of(run) or {"seconds": round(time.monotonic() - started, 1)}
-        record["chosen_on_validation"] = reference is not None and len(reference) >= FEWEST_HELD_OUT
+        judged = getattr(backend, "keeps_best", True) and reference is not None and len(reference) >= FEWEST_HELD_OUT
+        record["chosen_on_validation"] = judged
         save_run(run, generator, settings, train, split, record)
         log.info("trained %s in %s: %s", settings.backend, readable_seconds(time.monotonic() - started), run)
     how.team.wait()
@@ -188,8 +203,19 @@ def _check_unfinished(run: Path, settings: TrainingSettings, *, resume: bool) ->
         _clear(run)
 
 
-def _held_out(reference: PreparedSet | None) -> tuple[Tensor | None, Tensor | None]:
-    return (reference.images, reference.labels) if reference is not None and len(reference) else (None, None)
+def _data_of(train: PreparedSet, reference: PreparedSet | None = None) -> TrainingData:
+    """What a backend is handed: the images of the training part, and held-out ones to compare with."""
+    if reference is None or not len(reference):
+        return TrainingData(train.images, train.labels, train.spec, masks=train.masks)
+    return TrainingData(train.images, train.labels, train.spec, reference.images, reference.labels, train.masks)
+
+
+def _masks_asked(settings: TrainingSettings, train: PreparedSet) -> dict[str, str]:
+    """Which masks a training depends on; nothing for a backend that needs none."""
+    backend = create_backend(settings.backend, **settings.hyperparameters)
+    if train.masks is None or "masks" not in getattr(backend, "requires", ()):
+        return {}
+    return {"training masks": hashlib.sha256(np.packbits(train.masks.numpy()).tobytes()).hexdigest()[:12]}
 
 
 def _settle_precision(

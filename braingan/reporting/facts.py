@@ -126,7 +126,8 @@ def description(result: BenchmarkResult) -> str:
     return "; ".join(
         [
             f"{settings['data']}",
-            f"{settings['backend']} generator at {settings['size']} px, ratio {settings['ratio']:g}",
+            f"{settings['backend']} generator at {settings['size']} px, ratio {settings['ratio']:g}"
+            + (f", share {settings['share']:g}" if settings.get("share") is not None else ""),
             f"{settings['model']} classifier",
             plural(seeds(result), "seed"),
             test_images(result),

@@ -58,6 +58,7 @@ class Insert(GAN):
     mask_sampler: str = ""
 
     requires: ClassVar[frozenset[str]] = frozenset({"masks"})
+    places_tumors: ClassVar[bool] = True
     keeps_best: ClassVar[bool] = False  # the distance of whole slices says more of the canvases than of the tumours
     sizes: ClassVar[tuple[int, ...]] = SIZES
 
@@ -160,6 +161,7 @@ class Paste:
     match_level: bool = True
 
     requires: ClassVar[frozenset[str]] = frozenset({"masks"})
+    places_tumors: ClassVar[bool] = True
     keeps_best: ClassVar[bool] = False
     sizes: ClassVar[tuple[int, ...]] = SIZES
 
