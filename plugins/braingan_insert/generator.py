@@ -188,12 +188,11 @@ class PasteGenerator(Editor):
         """The source slice is moved as its outline was, matched to the canvas' brightness and blended in."""
         canvases = to_float(self.bank.canvases[places.canvases])
         tumors = to_float(self.bank.tumors[places.sources])
-        (middle, spread), (own_middle, own_spread) = (
-            _tissue(canvases, torch.zeros_like(places.masks)),
-            _tissue(tumors, self.bank.masks[places.sources][:, None].float()),
+        gain = _brightness(canvases, torch.zeros_like(places.masks)) / _brightness(
+            tumors, self.bank.masks[places.sources][:, None].float()
         )
         moved = F.grid_sample(tumors, places.grids, padding_mode="border", align_corners=False)
-        matched = ((moved - own_middle) * spread / own_spread + middle).clamp(-1, 1)
+        matched = ((moved + 1) * gain - 1).clamp(-1, 1)
         opacity = soften(places.masks, self.spec.size)
         return canvases * (1 - opacity) + matched * opacity, places.masks
 
@@ -206,9 +205,7 @@ class PasteGenerator(Editor):
         return self.bank.tensors()
 
 
-def _tissue(images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """Median and spread of the brighter half outside of the masks, which is tissue: (N, C, 1, 1) each."""
-    outside = images.flatten(2).masked_fill(masks.flatten(2) > 0, float("nan"))
-    quartiles = torch.nanquantile(outside, torch.tensor([0.5, 0.75, 0.95]), dim=2)
-    middle, spread = quartiles[1], (quartiles[2] - quartiles[0]).clamp_min(0.05)
-    return middle[..., None, None], spread[..., None, None]
+def _brightness(images: Tensor, masks: Tensor) -> Tensor:
+    """Of the tissue outside of the masks, above black: (N, C, 1, 1). Air is less than half of a cropped slice."""
+    outside = (images + 1).flatten(2).masked_fill(masks.flatten(2) > 0, math.nan)
+    return torch.nanquantile(outside, 0.75, dim=2).clamp_min(0.05)[..., None, None]
