@@ -83,8 +83,7 @@ def warn_of_patients(stored: StoredGenerator) -> None:
     """Say so where images show the training patients."""
     if edits_real_slices(stored.generator):
         log.warning(
-            "these images are slices of real patients with synthetic tumours, and the generator keeps such slices: "
-            "neither may be handed out as anonymous"
+            "these images are slices of real patients with synthetic tumours: they may not be handed out as anonymous"
         )
 
 
