@@ -136,13 +136,15 @@ class Placer:
             where = left[better]
             masks[where], grids[where] = found.masks[better], found.grids[better]
             sources[where], inside[where] = found.sources[better], share[better]
-        return Places(canvases, _cut_off(masks, rooms), sources, grids)
+        return self._within(Places(canvases, masks, sources, grids), rooms)
 
     def room_of(self, canvas: int) -> Tensor:
         """(H, W) bool: where in a canvas tumours may lie."""
         if canvas not in self._rooms:
             depth = _depth(self.bank.canvases[canvas])
-            self._rooms[canvas] = torch.from_numpy(depth >= min(self._edge, depth.max() / 2))
+            # Never in the air, though training masks may reach into it; where no head is found, anywhere.
+            least = max(1.0, min(self._edge, depth.max() / 2)) if depth.any() else 0.0
+            self._rooms[canvas] = torch.from_numpy(depth >= least)
         return self._rooms[canvas]
 
     def _rooms_of(self, canvases: Tensor) -> Tensor:
@@ -184,17 +186,30 @@ class Placer:
         masks = (F.grid_sample(outlines, grids, align_corners=False) >= 0.5).float()
         return Places(canvases, masks, sources, grids)
 
+    def _within(self, places: Places, rooms: Tensor) -> Places:
+        """Without what lies outside of the rooms; a tumour of which next to nothing is left moves to the next place."""
+        masks, grids = places.masks * rooms, places.grids.clone()
+        for lost in torch.nonzero(masks.sum((1, 2, 3)) < FEWEST).flatten().tolist():
+            centre = self._centres[places.sources[lost]] / self.size * 2 - 1
+            at = divmod(
+                int((grids[lost] - centre).square().sum(-1).argmin()), self.size
+            )  # where the source's middle is
+            room = torch.nonzero(rooms[lost, 0])
+            place = room[(room - torch.tensor(at)).square().sum(1).argmin()]
+            area = max(FEWEST, int(places.masks[lost].sum()))
+            near = room[(room - place).square().sum(1).argsort(stable=True)[:area]]
+            masks[lost] = 0
+            masks[lost, 0, near[:, 0], near[:, 1]] = 1
+            grids[lost] = grids[lost].roll((place - torch.tensor(at)).tolist(), dims=(0, 1))
+        return Places(places.canvases, masks, places.sources, grids)
+
     def _theirs(self, sampler: MaskSampler, canvases: Tensor, rooms: Tensor, labels: Tensor, normals: Tensor) -> Places:
         masks = []
         for canvas, room, label, row in zip(canvases.tolist(), rooms, labels.tolist(), normals, strict=True):
             known = self.bank.masks[self.bank.labels == label].numpy()
             random = np.random.default_rng(row.numpy().view(np.uint32).tolist())
             mask = sampler(self.bank.canvases[canvas].numpy(), room[0].numpy() > 0, label, known, random)
-            if mask.shape != (self.size, self.size) or not mask.any():
-                raise SettingsError(
-                    f"the mask sampler gave a mask of {mask.shape} with {int(mask.sum())} pixels; "
-                    f"{(self.size, self.size)} and 1 or more work"
-                )
+            _check_mask(mask, self.size)
             masks.append(torch.from_numpy(mask.astype(np.float32))[None])
         nowhere = torch.zeros(len(masks), self.size, self.size, 2)
         return Places(canvases, torch.stack(masks), torch.full((len(masks),), -1), nowhere)
@@ -256,13 +271,14 @@ def _share_inside(masks: Tensor, rooms: Tensor) -> Tensor:
     return torch.where(area < FEWEST, torch.zeros_like(share), share)
 
 
-def _cut_off(masks: Tensor, rooms: Tensor) -> Tensor:
-    """The masks without what lies outside of their rooms; where nothing would be left, the middle of the room."""
-    cut = masks * rooms
-    for empty in torch.nonzero(cut.sum((1, 2, 3)) < FEWEST).flatten().tolist():
-        depth = ndimage.distance_transform_edt(np.pad(rooms[empty, 0].numpy(), 1))[1:-1, 1:-1]
-        cut[empty, 0] = torch.from_numpy(depth >= 0.7 * depth.max()).float()
-    return cut
+def _check_mask(mask: object, size: int) -> None:
+    """Raise `SettingsError` for what is no mask."""
+    if isinstance(mask, np.ndarray) and mask.dtype == bool and mask.shape == (size, size) and mask.any():
+        return
+    found = type(mask).__name__
+    if isinstance(mask, np.ndarray):
+        found = f"{mask.dtype} {mask.shape} with {np.count_nonzero(mask)} pixels"
+    raise SettingsError(f"the mask sampler gave {found}; a numpy array of bool {(size, size)}, not empty, works")
 
 
 def _pick(values: Tensor, normals: Tensor) -> Tensor:
