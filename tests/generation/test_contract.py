@@ -8,10 +8,24 @@ import pytest
 import torch
 from torch import Tensor
 
-from braingan import GAN, BackendError, Generator, ImageSpec, TrainingData, TrainingRun, create_backend, list_backends
+from braingan import (
+    GAN,
+    BackendError,
+    Generator,
+    GeneratorBackend,
+    ImageSpec,
+    TrainingData,
+    TrainingRun,
+    create_backend,
+    list_backends,
+)
 from braingan.generation.generator import GANGenerator
+from braingan.generation.registry import hyperparameters_of
+from braingan.generation.samples import Samples
 from braingan.testing import check_backend
 from braingan_dcgan import DCGAN
+from braingan_insert import Paste
+from braingan_insert.generator import PasteGenerator
 
 SMALL = {"base_channels": 4, "latent_size": 8}
 
@@ -20,16 +34,31 @@ def backends() -> list[str]:
     return [info.name for info in list_backends() if info.error is None]
 
 
+def small(name: str) -> GeneratorBackend:
+    """A backend with what it has of the small hyper-parameters."""
+    known = hyperparameters_of(create_backend(name))
+    return create_backend(name, **{key: value for key, value in SMALL.items() if key in known})
+
+
+def from_noise() -> list[str]:
+    """Those that make images of latents and labels alone."""
+    return [name for name in backends() if not getattr(create_backend(name), "requires", ())]
+
+
+def test_the_contract_is_asked_of_every_backend_that_braingan_brings() -> None:
+    assert {"dcgan", "insert", "paste", "wgan", "wgan-gp"} <= set(backends())
+
+
 @pytest.mark.parametrize("name", backends())
-@pytest.mark.parametrize("channels", [1, 4])
+@pytest.mark.parametrize("channels", [1, 3, 4])
 def test_every_backend_keeps_the_contract(name: str, channels: int) -> None:
-    check_backend(create_backend(name, **SMALL), channels=channels)
+    check_backend(small(name), channels=channels)
 
 
-@pytest.mark.parametrize("name", backends())
+@pytest.mark.parametrize("name", from_noise())
 @pytest.mark.parametrize("size", [32, 64, 128, 256])
 def test_every_backend_makes_every_size_that_it_promises(name: str, size: int) -> None:
-    backend = create_backend(name, **SMALL)
+    backend = small(name)
     assert isinstance(backend, GAN)
     spec = ImageSpec(size, 2, ("a", "b", "c"))
     G, D = backend.networks(spec)
@@ -122,6 +151,56 @@ class ScribblesOnTheData(DCGAN):
 def test_a_backend_that_breaks_a_rule_is_told_which(backend: type[DCGAN], words: str) -> None:
     with pytest.raises(BackendError, match=words):
         check_backend(backend(latent_size=8, base_channels=4))
+
+
+class GivesEmptyMasks(PasteGenerator):
+    def draw(self, labels: Tensor, *, seed: int, first: int = 0) -> Samples:
+        drawn = super().draw(labels, seed=seed, first=first)
+        return replace(drawn, masks=torch.zeros_like(drawn.masks))  # type: ignore[arg-type]
+
+
+class NamesOtherCanvases(PasteGenerator):
+    def draw(self, labels: Tensor, *, seed: int, first: int = 0) -> Samples:
+        drawn = super().draw(labels, seed=seed, first=first)
+        return replace(drawn, canvases=drawn.mask_sources)
+
+
+class NamesImagesThatThereAreNot(PasteGenerator):
+    def draw(self, labels: Tensor, *, seed: int, first: int = 0) -> Samples:
+        drawn = super().draw(labels, seed=seed, first=first)
+        return replace(drawn, mask_sources=torch.full_like(drawn.canvases, 12))  # type: ignore[arg-type]
+
+
+class MakesMoreThanWasSaid(PasteGenerator):
+    @property
+    def makes(self) -> tuple[int, ...]:
+        return (0, 1)
+
+
+@dataclass(frozen=True)
+class SpoiledPaste(Paste):
+    """Paste whose generator breaks a rule of those that edit real slices."""
+
+    rule: str = "GivesEmptyMasks"
+
+    def fit(self, data: TrainingData, run: TrainingRun) -> PasteGenerator:
+        generator = super().fit(data, run)
+        generator.__class__ = globals()[self.rule]
+        return generator
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("GivesEmptyMasks", "gave an empty mask"),
+        ("NamesOtherCanvases", "names canvases that its images were not made from"),
+        ("NamesImagesThatThereAreNot", "names training images that there are not"),
+        ("MakesMoreThanWasSaid", r"said that it makes labels \(1,\); its generator says otherwise"),
+    ],
+)
+def test_a_generator_that_edits_and_breaks_a_rule_is_told_which(rule: str, words: str) -> None:
+    with pytest.raises(BackendError, match=words):
+        check_backend(SpoiledPaste(rule=rule))
 
 
 def test_image_i_is_bit_equal_whatever_the_count_and_the_start() -> None:
