@@ -53,10 +53,19 @@ def window_side(masks: Tensor, step: int) -> int:
 
 
 def corners_of(masks: Tensor, window: int) -> Tensor:
-    """(N, 2) int64: top and left of the windows around the middle of each mask, within the image."""
+    """(N, 2) int64: top and left of the windows around the middle of each mask, within the image.
+
+    Of a tumour in pieces too far from each other for any to lie in that window, the largest one counts.
+    """
     side = masks.shape[-1]
     middles = torch.stack([_middle(masks[:, 0].amax(2)), _middle(masks[:, 0].amax(1))], dim=1)
-    return (middles - window / 2).round().long().clamp(0, side - window)
+    corners = (middles - window / 2).round().long().clamp(0, side - window)
+    reach = window // 2 - round(RIM * side)
+    for number in torch.nonzero(~cut_masks(masks, corners, window).flatten(1).any(1)).flatten().tolist():
+        about = F.avg_pool2d(masks[number], 2 * reach + 1, 1, reach) * masks[number]
+        place = torch.tensor(divmod(int(about.argmax()), side))
+        corners[number] = (place - window // 2).clamp(0, side - window)
+    return corners
 
 
 def cut(images: Tensor, corners: Tensor, window: int) -> Tensor:
