@@ -179,9 +179,11 @@ def import_function(name: str, what: str) -> Callable[..., Any]:
         sys.path.insert(0, here)
     try:
         own: Callable[..., Any] = getattr(importlib.import_module(module), function)
-        return own
     except (ImportError, AttributeError, ValueError) as error:
         raise SettingsError(f"{what} {name} cannot be imported: {error}; give package.module:function") from error
     finally:
         if added:
             sys.path.remove(here)
+    if not callable(own):
+        raise SettingsError(f"{what} {name} is {type(own).__name__}, no function; give package.module:function")
+    return own

@@ -5,6 +5,7 @@ After TumorGAN (Li et al. 2020) and Shin et al. 2018: the anatomy is real, only 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -25,6 +26,7 @@ from .networks import Inserter, PatchCritic, halvings
 from .placing import Placer
 
 SIZES = (32, 64, 128, 256)
+MOST_VARIATION = 10  # at which outlines are any shape at all
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,11 @@ class Insert(GAN):
     def check(self, spec: ImageSpec) -> None:
         """Raise `SettingsError` for what the networks cannot make or be."""
         super().check(spec)
-        if self.base_channels < 1 or self.refill_weight < 0 or self.variation < 0:
+        if self.base_channels < 1 or not 0 <= self.refill_weight < math.inf:
             raise SettingsError(
-                f"base_channels {self.base_channels}, refill_weight {self.refill_weight}, variation {self.variation}: "
-                "1 or more, and 0 or more, work"
+                f"base_channels {self.base_channels}, refill_weight {self.refill_weight}: 1 or more and 0 or more work"
             )
+        _check_variation(self.variation)
         if self.mask_sampler:
             import_function(self.mask_sampler, "mask_sampler")
 
@@ -169,8 +171,7 @@ class Paste:
         """Raise `SettingsError` for what cannot be."""
         if spec.size not in SIZES:
             raise SettingsError(f"Paste was asked for size {spec.size}; {', '.join(map(str, SIZES))} work")
-        if self.variation < 0:
-            raise SettingsError(f"variation {self.variation} was given; 0 or more work")
+        _check_variation(self.variation)
 
     def makes(self, data: TrainingData) -> tuple[int, ...]:
         """The classes that have tumour masks."""
@@ -198,6 +199,11 @@ class Paste:
 
     def _placer(self, bank: Bank, tumor_size: float = 1.0) -> Placer:
         return Placer(bank, variation=self.variation, tumor_size=tumor_size, match_level=self.match_level)
+
+
+def _check_variation(variation: float) -> None:
+    if not 0 <= variation <= MOST_VARIATION:
+        raise SettingsError(f"variation {variation} was given; 0 to {MOST_VARIATION} work")
 
 
 def _window(bank: Bank, spec: ImageSpec) -> int:

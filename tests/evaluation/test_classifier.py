@@ -136,6 +136,7 @@ def test_augmentation_keeps_black_surroundings_black_and_differs_from_image_to_i
         ({"model": "nowhere:model"}, "nowhere:model cannot be imported"),
         ({"model": "my_models:missing"}, "my_models:missing cannot be imported"),
         ({"model": "my_models:nn.Identity"}, "cannot be imported"),
+        ({"model": "my_models:__name__"}, "is str, no function"),
         ({"weights": "missing.safetensors"}, "missing.safetensors cannot be read"),
         ({"weights": "other.safetensors", "model": "my_models:tiny"}, "other.safetensors do not fit Sequential"),
         ({"model": "my_models:tiny", "pretrained": True}, "--pretrained is timm's"),
