@@ -76,10 +76,10 @@ class Arm:
 
 ARMS = {
     "real": Arm(),
-    "dcgan": Arm("dcgan", training=(1000, 64)),
-    "paste": Arm("paste"),
     "insert": Arm("insert"),
     "oracle": Arm(),
+    "paste": Arm("paste"),
+    "dcgan": Arm("dcgan", training=(1000, 64)),
 }
 ABLATION = {
     "insert, share 0.25": Arm("insert", 0.25),
