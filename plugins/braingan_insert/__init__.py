@@ -23,7 +23,7 @@ from .batches import NOISE, InsertBatches
 from .blending import window_side
 from .generator import InsertGenerator, PasteGenerator
 from .networks import Inserter, PatchCritic, halvings
-from .placing import Placer
+from .placing import NORMALS, Placer
 
 SIZES = (32, 64, 128, 256)
 MOST_VARIATION = 10  # at which outlines are any shape at all
@@ -77,7 +77,10 @@ class Insert(GAN):
 
     def makes(self, data: TrainingData) -> tuple[int, ...]:
         """The classes that have tumour masks."""
-        return Bank.of(data, self.healthy).makes
+        bank = Bank.of(data, self.healthy)
+        if self.mask_sampler:  # a function that gives no masks is refused here, before training
+            self._placer(bank).draw(torch.tensor(bank.makes), torch.zeros(len(bank.makes), NORMALS))
+        return bank.makes
 
     def networks(self, spec: ImageSpec) -> tuple[nn.Module, nn.Module]:
         """G and the critic."""

@@ -46,6 +46,10 @@ class Bank:
         canvas_label = healthy_label(data, healthy)
         assert data.masks is not None  # or there is no healthy label
         canvas = torch.nonzero(data.labels == canvas_label).flatten()
+        if not len(canvas):
+            raise SettingsError(
+                f"tumours are inserted into {data.spec.classes[canvas_label]!r}, and none is in training"
+            )
         tumor = torch.nonzero((data.labels != canvas_label) & data.masks.flatten(1).any(1)).flatten()
         return cls(data.images[canvas], canvas, data.images[tumor], data.masks[tumor], data.labels[tumor], tumor)
 

@@ -60,6 +60,15 @@ def test_what_cannot_be_sorted_is_refused_in_one_line(
     assert "\n" not in str(raised.value)
 
 
+def test_a_training_part_without_healthy_slices_is_refused() -> None:
+    data = made_up(("healthy", "tumor"), (1,))
+    assert data.masks is not None
+    tumors = data.labels == 1
+    part = replace(data, images=data.images[tumors], labels=data.labels[tumors], masks=data.masks[tumors])
+    with pytest.raises(SettingsError, match="inserted into 'healthy', and none is in training"):
+        Bank.of(part, "")
+
+
 def test_of_two_classes_without_masks_the_healthy_one_can_be_named() -> None:
     bank = Bank.of(made_up(("unsure", "tumor", "healthy"), (1,)), "healthy")
     assert bank.canvas_numbers.tolist() == [2, 5, 8, 11]
