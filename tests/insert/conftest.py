@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+import hashlib
+import importlib
+import signal
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ import braingan
 from braingan import TrainingData
 from braingan.data.preparation import PreparedSet, prepare_folder
 from braingan.data.preprocessing import Preprocessing
+from braingan.generation.callbacks import Callback
 from braingan_insert.bank import Bank
 
 Options = dict[str, Any]
@@ -119,6 +123,38 @@ def write_slices(
     with (data / "metadata.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows([["file_name", "label", "patient", "mask"], *rows])
     return data
+
+
+class StopAt(Callback):
+    """Sends this process a real SIGTERM at a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_figures(self, step: int, figures: Mapping[str, float]) -> None:
+        """At the step, the signal comes."""
+        if step == self.step and "d_loss" in figures:
+            signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.fixture
+def stop_at() -> type[StopAt]:
+    """Makes a callback that stops a training at a step."""
+    return StopAt
+
+
+@pytest.fixture
+def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Writes a module of one's own into the current folder; gives its name, which no other has."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(source: str) -> str:
+        name = f"own_{hashlib.sha256(source.encode()).hexdigest()[:8]}_{tmp_path.name}"
+        (tmp_path / f"{name}.py").write_text(source)
+        importlib.invalidate_caches()
+        return name
+
+    return write
 
 
 @pytest.fixture(autouse=True)
