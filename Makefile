@@ -4,6 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 DEMO ?= demo
 QUICK := --size 32 --steps 300 --hyperparameters base_channels=16
+CLASSIFIERS := --ratio 1 --classifier-steps 150 --seeds 2
 
 .PHONY: setup demo test test-all check docs
 
@@ -19,7 +20,8 @@ demo: setup
 	$(BIN)/braingan phantom $(DEMO)/data --patients 20
 	$(BIN)/braingan inspect $(DEMO)/data --out $(DEMO)/inspection
 	$(BIN)/braingan augment $(DEMO)/data $(DEMO)/augmented --ratio 0.5 $(QUICK)
-	$(BIN)/braingan benchmark $(DEMO)/data $(DEMO)/answer --ratio 1 $(QUICK) --classifier-steps 150 --seeds 2
+	$(BIN)/braingan benchmark $(DEMO)/data $(DEMO)/answer $(QUICK) $(CLASSIFIERS)
+	$(BIN)/braingan benchmark $(DEMO)/data $(DEMO)/insert-answer --backend insert --batch-size 16 $(QUICK) $(CLASSIFIERS)
 
 test: setup
 	$(BIN)/python -m pytest -m "not slow"
