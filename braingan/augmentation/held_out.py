@@ -34,7 +34,8 @@ def check_held_out(synthetic: SyntheticSet, held_out: Dataset[Any], real: Datase
         allow_leakage: warn instead.
 
     Raises:
-        LeakageError: see above; or a held-out image says of itself that it is synthetic.
+        LeakageError: see above; or a held-out image says of itself that it is synthetic, or is of a patient whose
+            slices were edited.
         DataError: items that are no images.
     """
     views, own = [], []
@@ -45,6 +46,13 @@ def check_held_out(synthetic: SyntheticSet, held_out: Dataset[Any], real: Datase
     remedy = "take them out"
     if own:
         _refuse(f"leak: {len(own)} held-out images are synthetic ({some_names(own)})", remedy, allow=allow_leakage)
+    shown = {name for file in synthetic.files for name in (file.canvas_patient, file.mask_source_patient) if name}
+    if shown:
+        shown -= {str(_patient(real, number)) for number in range(len(cast(Sized, real)))}
+    of_them = [_name(held_out, number) for number in range(len(views)) if _patient(held_out, number) in shown]
+    if of_them:
+        what = f"leak: the synthetic images show the patients of {len(of_them)} held-out images ({some_names(of_them)})"
+        _refuse(what, "make synthetic images from the training images alone", allow=allow_leakage)
     if synthetic.seen is None:
         raise DataError("the synthetic images do not say what their generator has seen; load them with load_synthetic")
     looks = _looks(views)
@@ -99,6 +107,15 @@ def _pixels(image: Any) -> np.ndarray:
         values = image.detach().float().cpu().numpy()
         return values[:, :, None] if image.ndim == 2 else values.transpose(1, 2, 0)
     raise DataError(f"held_out gives {type(image).__name__}; PIL images or tensors (C, H, W) can be checked")
+
+
+def _patient(dataset: Any, number: int) -> str | None:
+    """The patient of an item where the dataset tells."""
+    if isinstance(dataset, Subset):
+        return _patient(dataset.dataset, dataset.indices[number])
+    if getattr(dataset, "has_patients", False):
+        return str(dataset.records[number].group)
+    return None
 
 
 def _name(dataset: Any, number: int) -> str:
