@@ -57,7 +57,7 @@ def test_the_manifest_names_canvas_outline_and_patients_and_the_image_is_that_ca
 ) -> None:
     files = {record.file: number for number, record in enumerate(prepared.source.records)}
     for entry in manifest_of(augmented):
-        assert ORIGIN <= entry.keys()
+        assert entry.keys() >= ORIGIN
         canvas = prepared.source.records[files[entry["canvas"]]]
         source = prepared.source.records[files[entry["mask_source"]]]
         assert (canvas.label, source.label) == (0, 1)
