@@ -173,7 +173,9 @@ class Placer:
         centre = torch.stack([torch.where(flip, side - own_centre[:, 0], own_centre[:, 0]), own_centre[:, 1]], dim=1)
         centre = centre + normals[:, 3:5] * self.variation * SHIFT * side
         angle = normals[:, 1] * self.variation * ANGLE
-        scale = torch.exp(normals[:, 2] * self.variation * SCALE) * self.tumor_size
+        # No wider than the widest that was seen: networks do not know what is in the middle of larger ones.
+        most = self._radii.max() / self._radii[sources]
+        scale = torch.exp(normals[:, 2] * self.variation * SCALE).minimum(most) * self.tumor_size
         knots = normals[:, 5:].view(count, 2, KNOTS, KNOTS)
         bent = F.interpolate(knots, size=(side, side), mode="bilinear", align_corners=True).permute(0, 2, 3, 1)
         bent = bent * (self.variation * ELASTIC * self._radii[sources])[:, None, None, None]
