@@ -76,9 +76,9 @@ class Arm:
 
 ARMS = {
     "real": Arm(),
-    "insert": Arm("insert"),
     "oracle": Arm(),
     "paste": Arm("paste"),
+    "insert": Arm("insert"),
     "dcgan": Arm("dcgan", training=(1000, 64)),
 }
 ABLATION = {
@@ -110,13 +110,9 @@ class Cell:
 
 def cells_of(slices: Sequence[int], *, ablation: bool) -> Iterator[tuple[str, int | None]]:
     """Arms and numbers of tumour slices, the most telling first."""
-    for count in slices:
-        for arm in ARMS:
-            if arm == "oracle":
-                if count == slices[0]:
-                    yield arm, None
-            elif count == MAIN or arm != "dcgan":
-                yield arm, count
+    yield "oracle", None
+    yield from ((arm, count) for count in slices for arm in ("real", "insert", "paste"))
+    yield "dcgan", MAIN
     if ablation:
         yield from ((arm, MAIN) for arm in ABLATION)
 
