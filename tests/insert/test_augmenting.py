@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,17 @@ def test_the_manifest_names_canvas_outline_and_patients_and_the_image_is_that_ca
         clear = soften(mask[None, None].float(), 32)[0, 0] == 0
         assert torch.equal(image[clear], prepared.images[files[entry["canvas"]], 0][clear])
         assert entry["seed"] == 3
+
+
+def test_canvases_are_named_rightly_where_the_healthy_class_is_not_the_first(
+    write: Callable[..., Path], tmp_path: Path, quick: Options
+) -> None:
+    braingan.augment(write(tmp_path / "data", ("round", "well")), tmp_path / "out", ratio=2.0, **quick)
+    for entry in manifest_of(tmp_path / "out"):
+        assert entry["canvas"].startswith("well/")
+        assert entry["mask_source"].startswith("round/")
+        image, canvas = (pixels_of(tmp_path / "out" / file) for file in (entry["file"], f"real/{entry['canvas']}"))
+        assert (image == canvas).mean() > 0.5
 
 
 def test_every_png_says_that_it_shows_a_patient_and_which_canvas_it_was(augmented: Path) -> None:

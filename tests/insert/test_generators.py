@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -128,16 +129,16 @@ def test_two_draws_in_one_place_differ_where_the_tumour_is(made: dict[str, Editi
     assert not torch.equal(third, one)
 
 
-def slope(images: Tensor, masks: Tensor) -> Tensor:
-    """(N,) mean absolute difference of neighbours, in grey levels, across the soft edge of each mask."""
-    grey, opacity = to_uint8(images).float(), opacity_of(masks)
-    ring = ((opacity > 0.02) & (opacity < 0.98)).float()
-    found = torch.zeros(len(images))
+def across(values: Tensor, weights: Tensor) -> Tensor:
+    """(N,) mean absolute difference of neighbours, weighted by how much the weights differ between them."""
+    steps, total = torch.zeros(len(values)), torch.zeros(len(values))
     for axis in (2, 3):
-        length = grey.shape[axis] - 1
-        steps = (grey.narrow(axis, 1, length) - grey.narrow(axis, 0, length)).abs()
-        found += (steps * ring.narrow(axis, 0, length)).sum((1, 2, 3)) / ring.sum((1, 2, 3)) / 2
-    return found
+        length = values.shape[axis] - 1
+        step, weight = ((each.narrow(axis, 1, length) - each.narrow(axis, 0, length)).abs()
+                        for each in (values, weights))  # fmt: skip
+        steps += (step * weight).sum((1, 2, 3))
+        total += weight.sum((1, 2, 3))
+    return steps / total
 
 
 @pytest.fixture(scope="module")
@@ -152,14 +153,43 @@ def both(fine: TrainingData, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 def test_there_is_no_seam_around_the_tumour(
     both: dict[str, EditingGenerator], fine: TrainingData, backend: str
 ) -> None:
+    """Neither at the mask's edge nor across the soft one are steps larger than in real tumour slices."""
     drawn = both[backend].draw(TUMORS, seed=0)
     assert fine.masks is not None
     assert drawn.masks is not None
     marked = fine.masks.flatten(1).any(1)
-    real = slope(to_float(fine.images[marked]), fine.masks[marked])
-    synthetic = slope(drawn.images, drawn.masks)
-    assert synthetic.mean() < 2 * real.mean()
-    assert synthetic.max() < 2.5 * real.max()
+    real, real_masks = fine.images[marked].float(), fine.masks[marked]
+    made = to_uint8(drawn.images).float()
+    for edge in (lambda masks: masks[:, None].float(), opacity_of):
+        assert across(made, edge(drawn.masks)).mean() < 1.1 * across(real, edge(real_masks)).mean()
+
+
+@BOTH
+def test_what_was_changed_fades_out_over_the_masks_edge(
+    both: dict[str, EditingGenerator], fine: TrainingData, backend: str
+) -> None:
+    drawn = both[backend].draw(TUMORS, seed=0)
+    assert drawn.masks is not None
+    masks = drawn.masks[:, None].float()
+    changed = to_uint8(drawn.images).float() - fine.images[drawn.canvases].float()
+    inside = (changed.abs() * masks).sum((1, 2, 3)) / masks.sum((1, 2, 3))
+    assert (across(changed, masks) / inside).mean() < 0.65  # 0.5 where half of it fades; 0.8 to 1 with a hard edge
+
+
+@pytest.mark.parametrize("backend", [Insert(base_channels=4, latent_size=8), Paste()])
+def test_canvases_and_sources_are_named_by_their_numbers_in_the_training_set(
+    training: TrainingData, tmp_path: Path, backend: Insert | Paste
+) -> None:
+    order = torch.randperm(len(training.labels), generator=torch.Generator().manual_seed(0))
+    assert training.masks is not None
+    mixed = replace(training, images=training.images[order], labels=training.labels[order], masks=training.masks[order])
+    drawn = backend.fit(mixed, TrainingRun(tmp_path, steps=1, batch_size=4)).draw(TUMORS, seed=0)
+    assert drawn.masks is not None
+    assert drawn.canvases is not None
+    assert (mixed.labels[drawn.canvases] == 0).all()
+    assert (mixed.labels[drawn.mask_sources] == 1).all()
+    clear = opacity_of(drawn.masks) == 0
+    assert torch.equal(to_uint8(drawn.images)[clear], mixed.images[drawn.canvases][clear])
 
 
 @BOTH
