@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 import braingan
-from braingan import SettingsError, TrainingData, TrainingRun
+from braingan import SettingsError, TrainingData, TrainingRun, create_backend
 from braingan.data.pictures import to_float, to_uint8
+from braingan.generation.latents import draw_latents
 from braingan.generation.samples import EditingGenerator, Samples, draw_samples, with_tumor_size
 from braingan.generation.storage import load_run
 from braingan_insert import Insert, Paste
 from braingan_insert.blending import soften
+from braingan_insert.placing import NORMALS
 
 TUMORS = torch.ones(40, dtype=torch.int64)
 BOTH = pytest.mark.parametrize("backend", ["insert", "paste"])
@@ -94,6 +96,16 @@ def test_larger_tumours_are_larger_and_the_generator_stays_as_it_is(
     assert same(made[backend].draw(TUMORS, seed=2), before)
 
 
+def test_windows_grow_with_the_tumours_so_that_none_is_cut(both: dict[str, EditingGenerator]) -> None:
+    generator = with_tumor_size(both["insert"], 2.0)
+    drawn = draw_samples(generator, TUMORS, seed=0)
+    normals = draw_latents([1] * 40, NORMALS + generator.latents, seed=0)  # type: ignore[attr-defined]
+    places = generator.placer.draw(TUMORS, normals[:, :NORMALS])  # type: ignore[attr-defined]
+    assert drawn.masks is not None
+    kept = drawn.masks.sum((1, 2)) / places.masks.sum((1, 2, 3))
+    assert (kept == 1).float().mean() > 0.9
+
+
 @pytest.mark.parametrize("size", [0.1, 5.0, float("nan"), -1.0])
 def test_sizes_beyond_all_measure_are_refused(made: dict[str, EditingGenerator], size: float) -> None:
     with pytest.raises(SettingsError, match=r"tumour size .* was asked; 0.25 to 4 times"):
@@ -113,7 +125,7 @@ def test_a_whole_image_generator_refuses_a_tumour_size(slices: Path, tmp_path: P
 
 def test_two_draws_in_one_place_differ_where_the_tumour_is(made: dict[str, EditingGenerator]) -> None:
     generator = made["insert"]
-    places = generator.placer.draw(TUMORS[:8], torch.randn(8, 149))  # type: ignore[attr-defined]
+    places = generator.placer.draw(TUMORS[:8], torch.randn(8, NORMALS))  # type: ignore[attr-defined]
     latents = torch.randn(2, 8, generator.latents)  # type: ignore[attr-defined]
     with torch.inference_mode():
         (one, masks), (other, same_masks) = (generator.edit(places, TUMORS[:8], z) for z in latents)  # type: ignore[attr-defined]
@@ -207,15 +219,19 @@ def test_what_is_made_and_where_does_not_depend_on_the_callers_random_state(
 @BOTH
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_generator_that_is_stored_and_loaded_gives_the_same(
-    slices: Path, tmp_path: Path, quick: dict[str, object], backend: str, precision: str
+    slices: Path, training: TrainingData, tmp_path: Path, quick: dict[str, object], backend: str, precision: str
 ) -> None:
     options = quick | {"backend": backend, "precision": precision}
     if backend == "paste":
         options["hyperparameters"] = {}
-    generator = braingan.train(slices, tmp_path / "run", **options)  # type: ignore[arg-type]
-    assert isinstance(generator, EditingGenerator)
+    braingan.train(slices, tmp_path / "run", **options)  # type: ignore[arg-type]
+    (tmp_path / "again").mkdir()
+    settings = load_run(tmp_path / "run").settings
+    run = TrainingRun(tmp_path / "again", steps=settings.steps, batch_size=settings.batch_size, precision=precision)
+    generator = create_backend(backend, **settings.hyperparameters).fit(training, run)
     for loaded in (braingan.load_generator(tmp_path / "run"), load_run(tmp_path / "run").generator):
-        assert same(draw_samples(loaded, TUMORS[:6], seed=1), generator.draw(TUMORS[:6], seed=1))
+        assert same(draw_samples(loaded, TUMORS[:6], seed=1), draw_samples(generator, TUMORS[:6], seed=1))
+        assert getattr(loaded, "precision", precision) == precision
 
 
 def test_in_bfloat16_only_the_tumour_is_a_little_coarser(inserting: Path, training: TrainingData) -> None:

@@ -30,6 +30,7 @@ from braingan.generation.train import How, check_settings
 from braingan.testing import check_backend
 from braingan_dcgan import DCGAN
 from braingan_insert import Insert
+from braingan_insert.placing import NORMALS
 
 Options = dict[str, Any]
 Write = Callable[..., Path]
@@ -218,7 +219,7 @@ def test_of_several_tumour_classes_each_is_made_with_outlines_of_its_own(
 
 def test_the_class_decides_what_insert_makes(two_kinds: Path, tmp_path: Path, quick: Options) -> None:
     generator = braingan.train(two_kinds, tmp_path / "run", **quick)
-    places = generator.placer.draw(torch.tensor([generator.makes[0]] * 4), torch.randn(4, 149))  # type: ignore[attr-defined]
+    places = generator.placer.draw(torch.tensor([generator.makes[0]] * 4), torch.randn(4, NORMALS))  # type: ignore[attr-defined]
     latents = torch.zeros(4, generator.latents)  # type: ignore[attr-defined]
     with torch.inference_mode():
         one, other = (generator.edit(places, torch.tensor([label] * 4), latents)[0]  # type: ignore[attr-defined]
