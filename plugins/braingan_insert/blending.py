@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812 - the name that everybody use
 
 SOFT = 1 / 64  # of the image's side: how far the mask is widened, and the deviation of its blur
 HIDDEN = 0.02  # opacity from which the slice below is hidden from the network
-RIM = 4 / 64  # of the image's side: what a window leaves around a tumour
+RIM = 4 / 64  # of the image's side: what a window leaves around a tumour; at least what the blur reaches
 MOST = 0.98  # quantile of the training masks' extents that fits into a window
 
 
@@ -27,7 +27,7 @@ def soften(masks: Tensor, side: int) -> Tensor:
     Returns:
         The same shape, in [0, 1].
     """
-    sigma = SOFT * side
+    sigma = max(1.0, SOFT * side)  # below a pixel, there is no soft edge
     widen = 2 * max(1, round(sigma)) + 1
     wider = F.max_pool2d(masks, widen, 1, widen // 2)
     reach = math.ceil(3 * sigma)
@@ -48,7 +48,7 @@ def window_side(masks: Tensor, step: int) -> int:
     """
     side = int(masks.shape[-1])
     extents = [max(_extent(mask.any(0)), _extent(mask.any(1))) for mask in masks.numpy()]
-    wanted = float(np.quantile(extents, MOST)) * 1.1 + 2 * RIM * side  # masks are scaled when they are placed
+    wanted = float(np.quantile(extents, MOST)) * 1.1 + 2 * _rim(side)  # masks are scaled when they are placed
     return min(side, step * math.ceil(wanted / step))
 
 
@@ -60,7 +60,7 @@ def corners_of(masks: Tensor, window: int) -> Tensor:
     side = masks.shape[-1]
     middles = torch.stack([_middle(masks[:, 0].amax(2)), _middle(masks[:, 0].amax(1))], dim=1)
     corners = (middles - window / 2).round().long().clamp(0, side - window)
-    reach = window // 2 - round(RIM * side)
+    reach = window // 2 - _rim(side)
     for number in torch.nonzero(~cut_masks(masks, corners, window).flatten(1).any(1)).flatten().tolist():
         about = F.avg_pool2d(masks[number], 2 * reach + 1, 1, reach) * masks[number]
         place = torch.tensor(divmod(int(about.argmax()), side))
@@ -80,7 +80,7 @@ def cut_masks(masks: Tensor, corners: Tensor, window: int) -> Tensor:
     """As `cut`, without what is so close to the window's edge that its soft seam would be cut there."""
     side = masks.shape[-1]
     inner = cut(masks, corners, window)
-    rim = round(RIM * side)
+    rim = _rim(side)
     if window == side:
         return inner
     for mask, (top, left) in zip(inner, corners.tolist(), strict=True):
@@ -109,3 +109,7 @@ def _middle(occupied: Tensor) -> Tensor:
     """(N, L) of 0 and 1 -> (N,) the middle between the first and the last 1."""
     length = occupied.shape[1]
     return (occupied.argmax(1) + length - occupied.flip(1).argmax(1)) / 2
+
+
+def _rim(side: int) -> int:
+    return max(4, round(RIM * side))

@@ -208,4 +208,5 @@ class PasteGenerator(Editor):
 def _brightness(images: Tensor, masks: Tensor) -> Tensor:
     """Of the tissue outside of the masks, above black: (N, C, 1, 1). Air is less than half of a cropped slice."""
     outside = (images + 1).flatten(2).masked_fill(masks.flatten(2) > 0, math.nan)
-    return torch.nanquantile(outside, 0.75, dim=2).clamp_min(0.05)[..., None, None]
+    brightness = torch.nanquantile(outside, 0.75, dim=2)  # nothing, where all is tumour
+    return brightness.nan_to_num(nan=1.0).clamp_min(0.05)[..., None, None]

@@ -22,10 +22,10 @@ def test_a_softened_mask_is_whole_in_the_mask_nothing_far_away_and_never_steep(s
     assert opacity.shape == mask.shape
     assert (opacity.min(), opacity.max()) == (0, pytest.approx(1))
     assert opacity[mask > 0].min() > 0.75
-    reach = -(-side * 4 // 64) + 1
+    reach = max(4, side * 4 // 64) + 1
     assert (opacity[:, :, : side // 4 - reach] == 0).all()
     steepest = (opacity[:, :, 1:] - opacity[:, :, :-1]).abs().max()
-    assert steepest < (0.8 if side == 32 else 0.45 if side == 64 else 0.15)
+    assert steepest < (0.15 if side == 256 else 0.45)
 
 
 def test_a_mask_at_the_images_edge_is_not_softened_there() -> None:
