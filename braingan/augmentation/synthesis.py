@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,22 +13,19 @@ from pathlib import Path
 import torch
 
 from braingan.data.files import write_json
+from braingan.data.folders import METADATA
 from braingan.data.pictures import MODES, to_uint8, write_png
 from braingan.data.records import ImageSpec
 from braingan.data.split import Split
 from braingan.errors import SettingsError
 from braingan.generation.protocol import Generator
-from braingan.generation.samples import EditingGenerator, Samples, draw_samples, labels_made
+from braingan.generation.samples import SHOWS_PATIENTS, Samples, draw_samples, edits_real_slices, labels_made
 from braingan.generation.storage import StoredGenerator
 from braingan.progress import Progress
 
 log = logging.getLogger("braingan")
 
 MANIFEST, CONFIG, MASKS = "manifest.jsonl", "config.json", "masks"
-EDITED = (
-    "Synthetic tumour in a slice of a real patient: all but the tumour is that patient's. Not anonymous, not for "
-    "diagnosis."
-)
 CHUNK = 256  # images in memory at a time
 
 
@@ -74,11 +72,6 @@ def made_of(
     return possible
 
 
-def edits_real_slices(generator: Generator) -> bool:
-    """Whether its images show the training patients."""
-    return isinstance(generator, EditingGenerator)
-
-
 def warn_of_patients(stored: StoredGenerator) -> None:
     """Say so where images show the training patients."""
     if edits_real_slices(stored.generator):
@@ -108,7 +101,7 @@ def write_synthetic(
         stored: the generator.
         counts: images for each label.
         out: an existing folder; images become `out/below/<class>/<six-digit index>.png`, masks
-            `out/below/masks/<class>/<six-digit index>.png`.
+            `out/below/masks/<class>/<six-digit index>.png`, with a `metadata.csv` that names them.
         seed: of the series.
         below: a folder between, or none.
         leakage: what was allowed although it leaks; stands in `config.json`.
@@ -134,6 +127,8 @@ def write_synthetic(
                     entries.append(entry)
                     index += 1
                 progress.advance(len(drawn.images))
+    if any("mask" in entry for entry in entries):
+        _write_metadata(out / below, below, entries)
     lines = "".join(json.dumps(entry) + "\n" for entry in entries)
     (out / MANIFEST).write_text(lines, encoding="utf-8")
     config = {
@@ -179,6 +174,16 @@ def _origin(split: Split, drawn: Samples, number: int) -> dict[str, str | int]:
     return origin
 
 
+def _write_metadata(folder: Path, below: str, entries: Sequence[Mapping[str, str | int]]) -> None:
+    """A `metadata.csv` beside the class folders, by which readers tell masks from images, and whom an image shows."""
+    with (folder / METADATA).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["file_name", "label", "patient", "mask"])
+        for entry in entries:
+            name, mask = (Path(str(entry[key])).relative_to(below).as_posix() for key in ("file", "mask"))
+            writer.writerow([name, entry["class"], entry.get("canvas_patient", ""), mask])
+
+
 def _mask_text(text: Mapping[str, str]) -> dict[str, str]:
     return {**text, "Comment": "Mask of a synthetic tumour. Not for diagnosis."}
 
@@ -189,7 +194,7 @@ def _text(entry: Mapping[str, str | int]) -> dict[str, str]:
     canvas = {"Canvas-SHA256": str(entry["canvas_sha256"])} if "canvas" in entry else {}
     return {
         "Software": f"braingan {version('braingan')}",
-        "Comment": EDITED if canvas else nobody,
+        "Comment": SHOWS_PATIENTS if canvas else nobody,
         "Synthetic": "true",
         **canvas,
         "Backend": str(entry["backend"]),

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from braingan.augmentation.synthesis import edits_real_slices
 from braingan.data.files import read_json, replacing
 from braingan.data.pictures import grid, write_png
 from braingan.errors import OutputError
@@ -22,7 +21,7 @@ from braingan.experiment.data import BenchmarkData
 from braingan.experiment.inputs import CellInputs
 from braingan.experiment.result import BenchmarkResult, summarise
 from braingan.experiment.settings import BenchmarkSettings
-from braingan.generation.samples import labels_made
+from braingan.generation.samples import SHOWS_PATIENTS, edits_real_slices, labels_made
 from braingan.generation.storage import StoredGenerator, load_run
 from braingan.versions import versions
 
@@ -65,7 +64,9 @@ def write_result(
     first = next(iter(drawn))
     synthetic = synthetic_images(bench, first, inputs, drawn[first])
     sets = {"real": inputs.real, "synthetic": synthetic}
-    write_pictures(bench.out / "pictures", sets, loaded.train.source.classes)
+    stored = load_run(bench.generator_folder(first))
+    comments = {"synthetic": SHOWS_PATIENTS} if edits_real_slices(stored.generator) else {}
+    write_pictures(bench.out / "pictures", sets, loaded.train.source.classes, comments)
     write_predictions(bench.out / "predictions.csv", loaded, cells)
     runs = [{key: value for key, value in cell.items() if key not in OWN} for cell in cells]
     trained = 0.0 if bench.generator else sum(entry["seconds"] for entry in generators)
@@ -80,7 +81,7 @@ def write_result(
         generators=generators,
         intensity={name: histogram(own.images) for name, own in sets.items()},
         bad_files=[asdict(bad) for bad in loaded.bad_files],
-        notes=loaded.notes() + _notes_of(load_run(bench.generator_folder(first)), loaded),
+        notes=loaded.notes() + _notes_of(stored, loaded),
         leakage=list(bench.leakage),
         seconds=round(trained + sum(run["seconds"] for run in runs), 1),
     )
@@ -110,10 +111,14 @@ def histogram(images: Tensor) -> list[float]:
     return [round(share, 6) for share in (counts / counts.sum()).tolist()]
 
 
-def write_pictures(folder: Path, sets: Mapping[str, LabelledImages], classes: Sequence[str]) -> None:
-    """`NAME.png` for each set: some images of each class, a row each."""
+def write_pictures(
+    folder: Path, sets: Mapping[str, LabelledImages], classes: Sequence[str], comments: Mapping[str, str]
+) -> None:
+    """`NAME.png` for each set: some images of each class, a row each; `comments` of a set go into its text."""
     for name, shown in sets.items():
         text = {"Software": "braingan", "Synthetic": str(name == "synthetic").lower(), "Rows": ", ".join(classes)}
+        if name in comments:
+            text["Comment"] = comments[name]
         write_png(folder / f"{name}.png", _sample_grid(shown, len(classes)), text)
 
 

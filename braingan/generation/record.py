@@ -15,6 +15,7 @@ from braingan.data.files import replacing
 from braingan.data.pictures import grid, write_png
 from braingan.errors import OutputError, StoppedError, TrainingDivergedError
 from braingan.generation.journal import Journal
+from braingan.generation.samples import SHOWS_PATIENTS, edits_real_slices
 from braingan.generation.training import Training
 from braingan.generation.watchdog import MEASURE_EVERY
 from braingan.versions import versions
@@ -189,6 +190,8 @@ class Record:
         labels = torch.tensor(self.training.made).repeat_interleave(GRID_COLUMNS)
         shown = ", ".join(spec.classes[label] for label in self.training.made)
         text = {"Software": "braingan", "Synthetic": "true", "Step": str(step), "Classes": shown}
+        if edits_real_slices(self.training.generator(G)):
+            text["Comment"] = SHOWS_PATIENTS
         path = self.folder / "samples" / f"step_{step:06d}.png"
         write_png(path, grid(self.training.sample(G, labels), GRID_COLUMNS), text)
         self._picture_step = step

@@ -11,6 +11,11 @@ from torch import Tensor
 from braingan.errors import SettingsError
 from braingan.generation.protocol import Generator, TrainingData
 
+SHOWS_PATIENTS = (
+    "Synthetic tumour in a slice of a real patient: all but the tumour is that patient's. Not anonymous, not for "
+    "diagnosis."
+)
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -58,6 +63,11 @@ def draw_samples(generator: Generator, labels: Tensor, *, seed: int, first: int 
     if isinstance(generator, EditingGenerator):
         return generator.draw(labels, seed=seed, first=first)
     return Samples(generator.sample(labels, seed=seed, first=first))
+
+
+def edits_real_slices(generator: Generator) -> bool:
+    """Whether its images show the training patients."""
+    return isinstance(generator, EditingGenerator)
 
 
 def labels_made(generator: Generator) -> tuple[int, ...]:

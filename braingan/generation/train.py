@@ -29,7 +29,7 @@ from braingan.generation.callbacks import Callback, Callbacks
 from braingan.generation.journal import JOURNAL
 from braingan.generation.protocol import GeneratorBackend, TrainingData, TrainingRun
 from braingan.generation.registry import create_backend
-from braingan.generation.samples import EditingGenerator, check_learnable
+from braingan.generation.samples import check_learnable, edits_real_slices
 from braingan.generation.settings import EARLIER, TrainingSettings
 from braingan.generation.storage import CONFIG, StoredGenerator, is_finished, load_run, save_run, steps_of
 from braingan.generation.watchdog import FEWEST_HELD_OUT
@@ -169,7 +169,7 @@ def _train(
         record["chosen_on_validation"] = judged
         save_run(run, generator, settings, train, split, record)
         log.info("trained %s in %s: %s", settings.backend, readable_seconds(time.monotonic() - started), run)
-        if isinstance(generator, EditingGenerator):
+        if edits_real_slices(generator):
             log.warning("%s keeps slices of the training patients: it may not be handed out as anonymous", run)
     how.team.wait()
 

@@ -17,6 +17,7 @@ from PIL import Image
 import braingan
 from braingan import AugmentedDataset, OutputError, SettingsError, Split, TrainingData
 from braingan.data.preparation import PreparedSet
+from braingan.data.records import mask_of
 from braingan_insert.blending import soften
 
 Options = dict[str, Any]
@@ -51,6 +52,17 @@ def test_every_image_has_a_mask_beside_it_of_its_size_in_0_and_255(augmented: Pa
             assert np.unique(np.asarray(mask)).tolist() == [0, 255]
             assert mask.text["Synthetic"] == "true"  # type: ignore[attr-defined]
     assert len(list((augmented / "synthetic").rglob("*.png"))) == 2 * len(entries)
+
+
+def test_the_synthetic_part_can_be_read_as_data_with_masks_and_the_patients_whom_it_shows(augmented: Path) -> None:
+    entries = manifest_of(augmented)
+    images = braingan.read_images(augmented / "synthetic")
+    assert images.classes == ["tumor"]
+    assert [record.group for record in images.records] == [entry["canvas_patient"] for entry in entries]
+    for record, entry in zip(images.records, entries, strict=True):
+        mask = mask_of(record)
+        assert mask is not None
+        assert np.array_equal(mask, pixels_of(augmented / entry["mask"]) > 0)
 
 
 def test_the_manifest_names_canvas_outline_and_patients_and_the_image_is_that_canvas_but_for_the_tumour(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import braingan
 from braingan import BenchmarkResult, SettingsError
@@ -53,6 +54,8 @@ def test_the_arm_of_synthetic_images_holds_real_healthy_slices_and_synthetic_tum
     assert len(entries) == 2 * tumors
     assert {entry["class"] for entry in entries} == {"tumor"}
     assert {entry[name] for entry in entries for name in ("canvas_patient", "mask_source_patient")} <= train
+    with Image.open(out / "pictures" / "synthetic.png") as picture:
+        assert "Not anonymous" in picture.text["Comment"]  # type: ignore[attr-defined]
     page = (out / "report.html").read_text()
     assert "anonymous" in page
     assert "cannot make no_tumor" in page
