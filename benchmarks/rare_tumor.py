@@ -5,8 +5,9 @@ random (those of a smaller N are among those of a larger one). Each arm adds 800
 these training images alone; the tumour class is then drawn half from real and half from synthetic slices. All
 classifiers take equally many steps of batches in which both classes are equally frequent, with the same classic
 augmentation. The oracle has all real tumour slices of the training patients. Scored on all slices of the fold's
-patients; intervals are `braingan.compare`'s, over resampled patients of all folds and classifier seeds. The ablation
-leaves one part of `insert` out at a time, in the first two folds.
+patients; intervals are `braingan.compare`'s, over resampled patients of all folds and seeds. A seed is that of the
+classifier and of the drawn images; a generator is trained once a fold. The ablation leaves one part of `insert` out
+at a time, in the first two folds.
 
 Usage: python benchmarks/rare_tumor.py DATA OUT [--slices 60 20 200] [--folds 0 1 2 3 4] [--ablation]
        python benchmarks/rare_tumor_results.py DATA OUT
@@ -37,6 +38,7 @@ from braingan.data.split import Split, split_files
 from braingan.evaluation.classifier import ClassifierSettings, predict, train_classifier
 from braingan.generation.samples import draw_samples
 from braingan.generation.settings import TrainingSettings
+from braingan.generation.storage import StoredGenerator
 from braingan.generation.train import train_generator
 
 log = logging.getLogger("braingan")
@@ -131,7 +133,9 @@ class Study:
         order = np.random.default_rng(0).permutation(np.unique(self.patients))
         self.fold_of = {patient: number % FOLDS for number, patient in enumerate(order)}
         self.folds = np.asarray([self.fold_of[patient] for patient in self.patients])
-        self._latest: tuple[str, tuple[torch.Tensor, float]] | None = None
+        self._latest: tuple[str, StoredGenerator] | None = None
+        if not self.images.source.has_patients or sorted(self.images.source.classes) != ["no_tumor", "tumor"]:
+            raise SystemExit(f"{data} needs the classes no_tumor and tumor, and a metadata.csv with patients")
 
     def training(self, fold: int, slices: int | None) -> list[int]:
         """Images that an arm may learn from: all healthy ones, and some with tumours."""
@@ -146,21 +150,25 @@ class Study:
         found: list[int] = np.flatnonzero(self.folds == fold).tolist()
         return found
 
-    def synthetic(self, arm: Arm, fold: int, slices: int | None) -> tuple[torch.Tensor, float]:
-        """(COUNT, C, H, W) uint8 tumour slices of a generator that is trained first, and the seconds that took."""
+    def synthetic(self, arm: Arm, cell: Cell) -> tuple[torch.Tensor, float]:
+        """(COUNT, C, H, W) uint8 tumour slices, drawn with the cell's seed, and the seconds of the training."""
+        stored = self._generator(arm, cell.fold, cell.slices)
+        drawn = draw_samples(stored.generator, torch.full((COUNT,), self.tumor), seed=cell.seed)
+        return to_uint8(drawn.images), read_json(stored.folder / "config.json")["seconds"]
+
+    def _generator(self, arm: Arm, fold: int, slices: int | None) -> StoredGenerator:
+        """One training for all seeds of a fold."""
         name = f"{arm.generator}-{slices or 'all'}-fold{fold}"
-        if self._latest and self._latest[0] == name:
-            return self._latest[1]
-        chosen, held_out = self.training(fold, slices), self.test(fold)
-        split = Split(split_files(self.images, chosen), (), split_files(self.images, held_out), "patient")
-        steps, batch = arm.training
-        settings = TrainingSettings(
-            str(arm.backend), arm.options, size=SIZE, steps=steps, batch_size=batch, device="cpu", precision="bfloat16"
-        )
-        stored = train_generator(self.images.select(chosen), split, settings, self.out / "generators" / name)
-        labels = torch.full((COUNT,), self.tumor)
-        images = to_uint8(draw_samples(stored.generator, labels, seed=0).images)
-        self._latest = name, (images, read_json(stored.folder / "config.json")["seconds"])
+        if self._latest is None or self._latest[0] != name:
+            chosen, held_out = self.training(fold, slices), self.test(fold)
+            split = Split(split_files(self.images, chosen), (), split_files(self.images, held_out), "patient")
+            steps, batch = arm.training
+            settings = TrainingSettings(
+                str(arm.backend), arm.options, size=SIZE, steps=steps, batch_size=batch, device="cpu",
+                precision="bfloat16",
+            )  # fmt: skip
+            folder = self.out / "generators" / name
+            self._latest = name, train_generator(self.images.select(chosen), split, settings, folder)
         return self._latest[1]
 
 
@@ -170,7 +178,7 @@ def run(study: Study, cell: Cell, arm: Arm) -> None:
     test = study.images.select(study.test(cell.fold))
     images, labels, marks, spent = train.images, train.labels, torch.zeros(len(train), dtype=torch.bool), 0.0
     if arm.backend:
-        drawn, spent = study.synthetic(arm, cell.fold, cell.slices)
+        drawn, spent = study.synthetic(arm, cell)
         images = torch.cat([images, drawn])
         labels = torch.cat([labels, torch.full((len(drawn),), study.tumor)])
         marks = torch.cat([marks, torch.ones(len(drawn), dtype=torch.bool)])

@@ -82,12 +82,12 @@ def results(study: Study) -> list[Row]:
 
 
 def gap_closed(rows: Sequence[Row], row: Row, metric: str) -> float | None:
-    """The share of the gap between real images and the oracle that an arm closes."""
-    means = {(each["arm"], each["tumor_slices"]): each[metric]["mean"] for each in rows}
-    real, oracle = means.get(("real", row["tumor_slices"])), means.get(("oracle", None))
-    if real is None or oracle is None or row["arm"] in {"real", "oracle"}:
+    """The share of the gap between real images and the oracle that an arm closes; None where there is no sure gap."""
+    real = next((each for each in rows if (each["arm"], each["tumor_slices"]) == ("real", row["tumor_slices"])), None)
+    gap = (real or {}).get("against_oracle", {}).get(metric)
+    if real is None or gap is None or gap["high"] >= 0 or row["arm"] in {"real", "oracle"}:
         return None
-    return float((row[metric]["mean"] - real) / (oracle - real))
+    return float((row[metric]["mean"] - real[metric]["mean"]) / -gap["difference"])
 
 
 def table(rows: Sequence[Row]) -> str:
