@@ -17,7 +17,7 @@ from braingan.data.records import ImageSpec
 from braingan.errors import BackendError, SettingsError
 from braingan.generation.protocol import Generator, GeneratorBackend, TrainingData, TrainingRun
 from braingan.generation.registry import hyperparameters_of
-from braingan.generation.samples import check_learnable, draw_samples, labels_made
+from braingan.generation.samples import EditingGenerator, check_learnable, draw_samples, edits_real_slices, labels_made
 
 TOLERANCE = 1e-3  # in [-1, 1]: below one grey level
 
@@ -117,19 +117,30 @@ def _check_samples(generator: Generator, labels: Tensor, images: Tensor, data: T
     """What an editing generator says of its images."""
     drawn = draw_samples(generator, labels, seed=3)
     _require(_close_to(images)(drawn.images), "gives other images with masks than without")
-    if drawn.masks is None or drawn.canvases is None or drawn.mask_sources is None:
+    edits = edits_real_slices(generator)
+    _require(edits == (drawn.canvases is not None),
+             f"says edits_real_slices={edits} of images {'without' if edits else 'with'} canvases")  # fmt: skip
+    if drawn.masks is not None:
+        shape = (len(labels), *images.shape[2:])
+        found = f"{tuple(drawn.masks.shape)} {drawn.masks.dtype}"
+        _require(tuple(drawn.masks.shape) == shape and drawn.masks.dtype == torch.bool,
+                 f"gave masks of {found}, not {shape} torch.bool")  # fmt: skip
+        _require(bool(drawn.masks.flatten(1).any(1).all()), "gave an empty mask")
+    if drawn.canvases is None:
         return
-    shape = (len(labels), *images.shape[2:])
-    found = f"{tuple(drawn.masks.shape)} {drawn.masks.dtype}"
-    _require(tuple(drawn.masks.shape) == shape and drawn.masks.dtype == torch.bool,
-             f"gave masks of {found}, not {shape} torch.bool")  # fmt: skip
-    _require(bool(drawn.masks.flatten(1).any(1).all()), "gave an empty mask")
+    _require(isinstance(generator, EditingGenerator), "edits training images, and has no `sized` or `makes`")
+    _require(drawn.masks is not None and drawn.mask_sources is not None, "edits training images, and gives no masks")
+    assert drawn.masks is not None
+    assert drawn.mask_sources is not None
+    count = len(data.images)
+    inside = [
+        bool(((low <= each) & (each < count)).all()) for low, each in ((0, drawn.canvases), (-1, drawn.mask_sources))
+    ]
+    _require(all(inside), "names training images that there are not")
     canvases = to_float(data.images[drawn.canvases])
     kept = ((drawn.images - canvases).abs() < TOLERANCE).all(1) & ~drawn.masks
     most = kept.flatten(1).sum(1) * 2 > (~drawn.masks).flatten(1).sum(1)
     _require(bool(most.all()), "names canvases that its images were not made from")
-    numbers = torch.cat([drawn.canvases, drawn.mask_sources])
-    _require(bool((numbers < len(data.images)).all()), "names training images that there are not")
 
 
 def _close_to(expected: Tensor) -> Callable[[Tensor], bool]:

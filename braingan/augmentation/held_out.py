@@ -47,8 +47,6 @@ def check_held_out(synthetic: SyntheticSet, held_out: Dataset[Any], real: Datase
     if own:
         _refuse(f"leak: {len(own)} held-out images are synthetic ({some_names(own)})", remedy, allow=allow_leakage)
     shown = {name for file in synthetic.files for name in (file.canvas_patient, file.mask_source_patient) if name}
-    if shown:
-        shown -= {str(_patient(real, number)) for number in range(len(cast(Sized, real)))}
     of_them = [_name(held_out, number) for number in range(len(views)) if _patient(held_out, number) in shown]
     if of_them:
         what = f"leak: the synthetic images show the patients of {len(of_them)} held-out images ({some_names(of_them)})"

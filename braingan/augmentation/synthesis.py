@@ -25,6 +25,11 @@ from braingan.progress import Progress
 
 log = logging.getLogger("braingan")
 
+UNGROUPED = (
+    "no patients are known, so held-out slices may be of the very heads that tumours were put into: scores will be too "
+    "good; a metadata.csv with a column `patient` mends that"
+)
+
 MANIFEST, CONFIG, MASKS = "manifest.jsonl", "config.json", "masks"
 CHUNK = 256  # images in memory at a time
 
@@ -78,6 +83,8 @@ def warn_of_patients(stored: StoredGenerator) -> None:
         log.warning(
             "these images are slices of real patients with synthetic tumours: they may not be handed out as anonymous"
         )
+        if stored.split.grouped_by != "patient":
+            log.warning("%s", UNGROUPED)
 
 
 def check_can_write(channels: int) -> None:
@@ -127,7 +134,7 @@ def write_synthetic(
                     entries.append(entry)
                     index += 1
                 progress.advance(len(drawn.images))
-    if any("mask" in entry for entry in entries):
+    if entries and all("mask" in entry for entry in entries):
         _write_metadata(out / below, below, entries)
     lines = "".join(json.dumps(entry) + "\n" for entry in entries)
     (out / MANIFEST).write_text(lines, encoding="utf-8")
@@ -178,10 +185,11 @@ def _write_metadata(folder: Path, below: str, entries: Sequence[Mapping[str, str
     """A `metadata.csv` beside the class folders, by which readers tell masks from images, and whom an image shows."""
     with (folder / METADATA).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["file_name", "label", "patient", "mask"])
+        writer.writerow(["file_name", "label", "patient", "mask", "mask_source_patient"])
         for entry in entries:
             name, mask = (Path(str(entry[key])).relative_to(below).as_posix() for key in ("file", "mask"))
-            writer.writerow([name, entry["class"], entry.get("canvas_patient", ""), mask])
+            patients = (entry.get("canvas_patient", ""), entry.get("mask_source_patient", ""))
+            writer.writerow([name, entry["class"], patients[0], mask, patients[1]])
 
 
 def _mask_text(text: Mapping[str, str]) -> dict[str, str]:

@@ -70,6 +70,6 @@ def synthetic_first(real: LabelledImages, synthetic: LabelledImages) -> Labelled
 
 ARMS = (
     Arm("real", "the real training images", True, False, lambda real, synthetic: real),
-    Arm("synthetic", "the synthetic images alone", False, True, synthetic_first),
+    Arm("synthetic", "synthetic images, and real ones of classes that cannot be made", False, True, synthetic_first),
     Arm("combined", "both together", True, True, lambda real, synthetic: real + synthetic),
 )

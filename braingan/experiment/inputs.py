@@ -47,19 +47,22 @@ class CellInputs:
         return LabelledImages(self.train.images, self.train.labels)
 
     def key(self, *parts: str) -> str:
-        """What images the parts hold, and in what order, in one word; not where they lie."""
+        """What images the parts hold, and in what order, in one word; not where they lie, nor their masks.
+
+        What is made with the help of masks is known by its generator.
+        """
         described = []
         for own in (getattr(self, part) for part in parts):
             what = _described(own)
             what["records"] = [record[1:] for record in what["records"]]
-            if own.masks is not None:  # hashes of images say nothing of them
-                what["masks"] = hashlib.sha256(own.masks.numpy()).hexdigest()
             described.append(what)
         return fingerprint([PREPARED_AS, *described])
 
     def save(self, folder: Path) -> Path:
         """Write `cells-KEY.safetensors`; gives its path."""
-        path = folder / f"cells-{self.key(*PARTS)[:32]}.safetensors"
+        masks = [own.masks.numpy() for part in PARTS if (own := getattr(self, part)).masks is not None]
+        key = fingerprint([self.key(*PARTS), *(hashlib.sha256(mask).hexdigest() for mask in masks)])
+        path = folder / f"cells-{key[:32]}.safetensors"
         sets = {part: getattr(self, part) for part in PARTS}
         tensors = {
             f"{part}.{kind}": tensor

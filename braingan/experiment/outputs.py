@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from braingan.augmentation.synthesis import UNGROUPED
 from braingan.data.files import read_json, replacing
 from braingan.data.pictures import grid, write_png
 from braingan.errors import OutputError
@@ -97,6 +98,8 @@ def _notes_of(stored: StoredGenerator, loaded: BenchmarkData) -> list[str]:
             "The synthetic images are slices of training patients with synthetic tumours, and the generator keeps such "
             "slices: neither may be handed out as anonymous."
         )
+        if loaded.split.grouped_by != "patient":
+            notes.append(f"Edited slices: {UNGROUPED}.")
     real = [name for label, name in enumerate(classes) if label not in labels_made(stored.generator)]
     if real:
         notes.append(

@@ -97,8 +97,8 @@ class GAN(ABC):
         """
         return LatentBatches(data, run, self.latent_size, device)
 
-    def generator(self, G: nn.Module, data: TrainingData, precision: str) -> Generator:
-        """A trained G as what samples."""
+    def generator(self, G: nn.Module, data: TrainingData, precision: str, batches: Batches | None = None) -> Generator:
+        """A trained G as what samples; `batches` are those of the training, while it goes on."""
         return GANGenerator(G, data.spec, self.latent_size, precision)
 
     def check(self, spec: ImageSpec) -> None:

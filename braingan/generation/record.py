@@ -131,10 +131,10 @@ class Record:
             self.run.callbacks.on_end(state, self.training.done)
 
     def _note(self) -> None:
-        watch = self.training.watchdog.watch
+        watchdog = self.training.watchdog
         self._noted = time.monotonic()
         seconds = self._noted - self._started
-        self._journal.progress(self.training.done, watch.best_step or None, watch.best_distance, seconds)
+        self._journal.progress(self.training.done, watchdog.kept or None, watchdog.watch.best_distance, seconds)
 
     def _seconds(self) -> float:
         return round(self.training.seconds + time.monotonic() - self._started, 1)

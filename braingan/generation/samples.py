@@ -36,15 +36,26 @@ class Samples:
 
 
 @runtime_checkable
-class EditingGenerator(Generator, Protocol):
-    """A generator that puts tumours into images of its training set. It keeps these images, and says so."""
+class DrawingGenerator(Generator, Protocol):
+    """A generator that knows more of its images than their pixels. It may have a property `makes`, too."""
+
+    def draw(self, labels: Tensor, *, seed: int, first: int = 0) -> Samples:
+        """As `sample`, with all that is known of the images."""
+
+
+@runtime_checkable
+class EditingGenerator(DrawingGenerator, Protocol):
+    """A generator that puts tumours into images of its training set. It keeps these images, and says so.
+
+    Attributes:
+        edits_real_slices: True.
+    """
+
+    edits_real_slices: bool
 
     @property
     def makes(self) -> tuple[int, ...]:
         """The labels that it can make."""
-
-    def draw(self, labels: Tensor, *, seed: int, first: int = 0) -> Samples:
-        """As `sample`, with all that is known of the images."""
 
     def sized(self, tumor_size: float) -> Self:
         """The same generator, whose tumours are so many times as wide as in training."""
@@ -60,14 +71,14 @@ class InPrecision(Protocol):
 
 def draw_samples(generator: Generator, labels: Tensor, *, seed: int, first: int = 0) -> Samples:
     """Images, and what else the generator tells of them; arguments as `Generator.sample`."""
-    if isinstance(generator, EditingGenerator):
+    if isinstance(generator, DrawingGenerator):
         return generator.draw(labels, seed=seed, first=first)
     return Samples(generator.sample(labels, seed=seed, first=first))
 
 
 def edits_real_slices(generator: Generator) -> bool:
     """Whether its images show the training patients."""
-    return isinstance(generator, EditingGenerator)
+    return bool(getattr(generator, "edits_real_slices", False))
 
 
 def labels_made(generator: Generator) -> tuple[int, ...]:
@@ -91,6 +102,8 @@ def check_learnable(backend: object, name: str, data: TrainingData) -> tuple[int
             f"backend {name!r} was asked and needs tumour masks, and no training image has one; `dcgan` needs none, "
             "and a column `mask` in metadata.csv names masks"
         )
+    if "masks" in getattr(backend, "requires", ()) and "masks" in data.spec.classes:
+        raise SettingsError("class 'masks' would lie in one folder with the masks of the others; rename it")
     makes = getattr(backend, "makes", None)
     return tuple(makes(data)) if makes else tuple(range(len(data.spec.classes)))
 

@@ -20,7 +20,7 @@ from braingan.duplicates.seen import Seen
 from braingan.errors import OutputError
 from braingan.generation.protocol import Generator
 from braingan.generation.registry import create_backend
-from braingan.generation.samples import InPrecision
+from braingan.generation.samples import InPrecision, edits_real_slices
 from braingan.generation.settings import TrainingSettings
 from braingan.versions import versions
 
@@ -111,6 +111,7 @@ def save_run(
         "bad_files": [asdict(bad) for bad in train.bad_files],
         "train_hash": split.train_hash,
         "train_images": len(split.train),
+        "edits_real_slices": edits_real_slices(generator),
         **record,
         "versions": versions(),
     }

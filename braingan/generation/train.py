@@ -27,9 +27,9 @@ from braingan.engine.team import Team
 from braingan.errors import OutputError, SettingsError, SplitError
 from braingan.generation.callbacks import Callback, Callbacks
 from braingan.generation.journal import JOURNAL
-from braingan.generation.protocol import GeneratorBackend, TrainingData, TrainingRun
+from braingan.generation.protocol import Generator, GeneratorBackend, TrainingData, TrainingRun
 from braingan.generation.registry import create_backend
-from braingan.generation.samples import check_learnable, edits_real_slices
+from braingan.generation.samples import check_learnable, edits_real_slices, labels_made
 from braingan.generation.settings import EARLIER, TrainingSettings
 from braingan.generation.storage import CONFIG, StoredGenerator, is_finished, load_run, save_run, steps_of
 from braingan.generation.watchdog import FEWEST_HELD_OUT
@@ -165,8 +165,7 @@ def _train(
         generator = backend.fit(data, _training_run(settings, run, how))
     if how.team.writes:
         record = _record_of(run) or {"seconds": round(time.monotonic() - started, 1)}
-        judged = getattr(backend, "keeps_best", True) and reference is not None and len(reference) >= FEWEST_HELD_OUT
-        record["chosen_on_validation"] = judged
+        record["chosen_on_validation"] = getattr(backend, "keeps_best", True) and _judges(data, generator)
         save_run(run, generator, settings, train, split, record)
         log.info("trained %s in %s: %s", settings.backend, readable_seconds(time.monotonic() - started), run)
         if edits_real_slices(generator):
@@ -210,6 +209,14 @@ def _data_of(train: PreparedSet, reference: PreparedSet | None = None) -> Traini
     if reference is None or not len(reference):
         return TrainingData(train.images, train.labels, train.spec, masks=train.masks)
     return TrainingData(train.images, train.labels, train.spec, reference.images, reference.labels, train.masks)
+
+
+def _judges(data: TrainingData, generator: Generator) -> bool:
+    """Whether there are held-out images enough, of classes that it makes, for samples to be compared with."""
+    if data.reference_labels is None:
+        return False
+    made = torch.isin(data.reference_labels, torch.tensor(labels_made(generator)))
+    return int(made.sum()) >= FEWEST_HELD_OUT
 
 
 def _masks_asked(settings: TrainingSettings, train: PreparedSet) -> dict[str, str]:

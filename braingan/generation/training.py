@@ -46,7 +46,9 @@ class Game(Protocol):
     def makes(self, data: TrainingData) -> tuple[int, ...]: ...  # noqa: D102
     def batches(self, data: TrainingData, run: TrainingRun, device: torch.device) -> Batches: ...  # noqa: D102
     def networks(self, spec: ImageSpec) -> tuple[nn.Module, nn.Module]: ...  # noqa: D102
-    def generator(self, G: nn.Module, data: TrainingData, precision: str) -> Generator: ...  # noqa: D102
+    def generator(  # noqa: D102
+        self, G: nn.Module, data: TrainingData, precision: str, batches: Batches | None = None
+    ) -> Generator: ...
     def optimizers(self, G: nn.Module, D: nn.Module) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]: ...  # noqa: D102
     def discriminator_loss(self, D: nn.Module, real: Tensor, fake: Tensor, y: Tensor) -> Tensor: ...  # noqa: D102
     def discriminator_penalty(self, D: nn.Module, real: Tensor, fake: Tensor, y: Tensor) -> Tensor | None: ...  # noqa: D102
@@ -130,7 +132,7 @@ class Training:
 
     def generator(self, G: nn.Module) -> Generator:
         """G as what samples."""
-        return self.game.generator(G, self.data, self.run.precision)
+        return self.game.generator(G, self.data, self.run.precision, self.batches)
 
     def sample(self, G: nn.Module, labels: Tensor) -> Tensor:
         """Samples for a look: (N, C, H, W) uint8, always from the same latents."""

@@ -58,7 +58,7 @@ class Watchdog:
     Args:
         data: the training images and, where there are enough, held-out ones.
         run: its seed and patience.
-        made: labels that the generator makes; images of others are not looked at.
+        made: labels that the generator makes; images of others are not looked at. None for all.
         judges: whether the best step matters; else measurements are noted, and patience never runs out.
 
     Attributes:
@@ -68,17 +68,19 @@ class Watchdog:
         against: what samples are compared with, in words.
     """
 
-    def __init__(self, data: TrainingData, run: TrainingRun, made: Sequence[int], *, judges: bool = True) -> None:
+    def __init__(
+        self, data: TrainingData, run: TrainingRun, made: Sequence[int] | None = None, *, judges: bool = True
+    ) -> None:
         self.watch, self.regular, self.patience = Watch(), Watch(), run.patience if judges else 0
-        self.judges = judges
+        self.judges, most = judges, MOST if judges else FEWEST_HELD_OUT
         images, labels = _of(data.reference_images, data.reference_labels, made)
         if len(images) >= FEWEST_HELD_OUT:
-            self.against = f"{min(len(images), MOST)} held-out images of the validation part"
+            self.against = f"{min(len(images), most)} held-out images of the validation part"
         else:
             few = f" (only {len(images)} images are held out)" if len(images) else ""
             images, labels = _of(data.images, data.labels, made)
-            self.against = f"{min(len(images), MOST)} training images{few}"
-        chosen = torch.linspace(0, len(images) - 1, min(len(images), MOST)).long()
+            self.against = f"{min(len(images), most)} training images{few}"
+        chosen = torch.linspace(0, len(images) - 1, min(len(images), most)).long()
         self._images, self._labels = images[chosen], labels[chosen]
         self._real: Tensor | None = None
 
@@ -136,8 +138,9 @@ class Watchdog:
                       "as real images do): the generator has collapsed; a lower learning_rate or another backend "
                       "may help")  # fmt: skip
         if distance > AWAY * max(watch.best_distance, 0.01) and watch.since_best > 1:
+            kept = ", which is kept" if self.judges else ""
             self._say("divergence", f"step {step}: samples move away from real images (distance {distance:.3g}; it was "
-                      f"{watch.best_distance:.3g} at step {watch.best_step}, which is kept)")  # fmt: skip
+                      f"{watch.best_distance:.3g} at step {watch.best_step}{kept})")  # fmt: skip
         if self.patience and watch.since_best >= self.patience:
             watch.gave_up = True
             log.info("step %d: no better samples for %d measurements: training ends; step %d was best",
@@ -149,9 +152,11 @@ class Watchdog:
             log.warning("%s", message)
 
 
-def _of(images: Tensor | None, labels: Tensor | None, made: Sequence[int]) -> tuple[Tensor, Tensor]:
+def _of(images: Tensor | None, labels: Tensor | None, made: Sequence[int] | None) -> tuple[Tensor, Tensor]:
     """The images of these classes; none where there are no images."""
     if images is None or labels is None:
         return torch.zeros(0, 1, 1, 1, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64)
+    if made is None:
+        return images, labels
     own = torch.isin(labels, torch.tensor(made))
-    return (images, labels) if bool(own.all()) else (images[own], labels[own])
+    return images[own], labels[own]

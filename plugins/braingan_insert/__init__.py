@@ -5,6 +5,7 @@ After TumorGAN (Li et al. 2020) and Shin et al. 2018: the anatomy is real, only 
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from braingan import ImageSpec, OutputError, SettingsError, TrainingData, TrainingRun
+from braingan import Generator, ImageSpec, OutputError, SettingsError, TrainingData, TrainingRun
 from braingan.entry_points import import_function
 from braingan.generation.batches import Batches
 from braingan.generation.gan import GAN
@@ -24,6 +25,8 @@ from .blending import window_side
 from .generator import InsertGenerator, PasteGenerator
 from .networks import Inserter, PatchCritic, halvings
 from .placing import NORMALS, Placer
+
+log = logging.getLogger("braingan")
 
 SIZES = (32, 64, 128, 256)
 MOST_VARIATION = 10  # at which outlines are any shape at all
@@ -79,7 +82,13 @@ class Insert(GAN):
         """The classes that have tumour masks."""
         bank = Bank.of(data, self.healthy)
         if self.mask_sampler:  # a function that gives no masks is refused here, before training
-            self._placer(bank).draw(torch.tensor(bank.makes), torch.zeros(len(bank.makes), NORMALS))
+            try:
+                self._placer(bank).draw(torch.tensor(bank.makes), torch.zeros(len(bank.makes), NORMALS))
+            except TypeError as error:
+                raise SettingsError(
+                    f"mask_sampler {self.mask_sampler} cannot be called: {error}; it is given canvas, room, label, "
+                    "masks and random"
+                ) from error
         return bank.makes
 
     def networks(self, spec: ImageSpec) -> tuple[nn.Module, nn.Module]:
@@ -116,10 +125,19 @@ class Insert(GAN):
         penalty: Tensor = self.refill_weight * error.sum() / (opacity.sum() * images.shape[1]).clamp_min(1)
         return penalty
 
-    def generator(self, G: nn.Module, data: TrainingData, precision: str) -> InsertGenerator:
+    def generator(
+        self, G: nn.Module, data: TrainingData, precision: str, batches: Batches | None = None
+    ) -> InsertGenerator:
         """A trained G with the slices that it works on."""
-        bank = Bank.of(data, self.healthy)
-        return self._generator(G, bank, data.spec, _window(bank, data.spec), precision)
+        if not isinstance(batches, InsertBatches):
+            placer = self._placer(Bank.of(data, self.healthy))
+            return self._generator(G, placer, data.spec, _window(placer.bank, data.spec), precision)
+        return self._generator(G, batches.placer, data.spec, batches.window, precision)
+
+    def fit(self, data: TrainingData, run: TrainingRun) -> Generator:
+        """Train G against the critic; see `GAN.fit`."""
+        _announce(Bank.of(data, self.healthy), data)
+        return super().fit(data, run)
 
     def load(self, spec: ImageSpec, state: Mapping[str, Tensor]) -> InsertGenerator:
         """From a `state_dict`.
@@ -135,18 +153,14 @@ class Insert(GAN):
             bank, window = Bank.from_tensors(state), int(state["window"][0])
         except (RuntimeError, KeyError) as error:
             raise OutputError(f"the weights do not fit {type(self).__name__} at size {spec.size}") from error
-        return self._generator(G, bank, spec, window, "float32")
+        return self._generator(G, self._placer(bank), spec, window, "float32")
 
-    def _generator(self, G: nn.Module, bank: Bank, spec: ImageSpec, window: int, precision: str) -> InsertGenerator:
-        return InsertGenerator(
-            G, bank, spec, self._placer, latent_size=self.latent_size, window=window, precision=precision
-        )
+    def _generator(self, G: nn.Module, placer: Placer, spec: ImageSpec, window: int, precision: str) -> InsertGenerator:
+        return InsertGenerator(G, placer, spec, latent_size=self.latent_size, window=window, precision=precision)
 
-    def _placer(self, bank: Bank, tumor_size: float = 1.0) -> Placer:
+    def _placer(self, bank: Bank) -> Placer:
         sampler = import_function(self.mask_sampler, "mask_sampler") if self.mask_sampler else None
-        return Placer(
-            bank, variation=self.variation, tumor_size=tumor_size, match_level=self.match_level, mask_sampler=sampler
-        )
+        return Placer(bank, variation=self.variation, match_level=self.match_level, mask_sampler=sampler)
 
 
 @dataclass(frozen=True)
@@ -183,7 +197,9 @@ class Paste:
     def fit(self, data: TrainingData, run: TrainingRun) -> PasteGenerator:
         """Keep the slices."""
         self.check(data.spec)
-        return self._generator(Bank.of(data, self.healthy), data.spec)
+        bank = Bank.of(data, self.healthy)
+        _announce(bank, data)
+        return self._generator(bank, data.spec)
 
     def load(self, spec: ImageSpec, state: Mapping[str, Tensor]) -> PasteGenerator:
         """From a `state_dict`.
@@ -198,10 +214,13 @@ class Paste:
             raise OutputError(f"the stored generator is no Paste: {error} is missing") from error
 
     def _generator(self, bank: Bank, spec: ImageSpec) -> PasteGenerator:
-        return PasteGenerator(bank, spec, self._placer)
+        return PasteGenerator(Placer(bank, variation=self.variation, match_level=self.match_level), spec)
 
-    def _placer(self, bank: Bank, tumor_size: float = 1.0) -> Placer:
-        return Placer(bank, variation=self.variation, tumor_size=tumor_size, match_level=self.match_level)
+
+def _announce(bank: Bank, data: TrainingData) -> None:
+    """Say which class was taken for the healthy one: where tumours were not outlined, it may be the wrong one."""
+    healthy = data.spec.classes[int(data.labels[bank.canvas_numbers[0]])]
+    log.info("%d tumours go into %d images of class %r", len(bank.masks), len(bank.canvases), healthy)
 
 
 def _check_variation(variation: float) -> None:

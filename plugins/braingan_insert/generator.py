@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from functools import cached_property
 from typing import Self
 
@@ -18,29 +17,31 @@ from braingan.engine.inference import for_inference
 from braingan.generation.latents import draw_latents
 from braingan.generation.samples import Samples, check_labels
 
-from .bank import Bank
 from .batches import NOISE
 from .blending import corners_of, cut, cut_masks, put_back, soften
 from .networks import halvings
 from .placing import NORMALS, Placer, Places
 
 BATCH = 32  # sampling always runs batches of this shape: rounding in a convolution depends on the batch's size
-MakePlacer = Callable[[Bank, float], Placer]
 
 
 class Editor(ABC):
     """Puts tumours into the canvases of a bank; see `braingan.generation.samples.EditingGenerator`.
 
     Args:
-        bank: canvases and tumours, which the stored generator keeps.
+        placer: chooses canvases, outlines and places; the stored generator keeps its bank.
         spec: of the images.
-        make_placer: bank, times the width of the training tumours -> who chooses canvases, outlines and places.
-        tumor_size: times the width of the training tumours.
     """
 
-    def __init__(self, bank: Bank, spec: ImageSpec, make_placer: MakePlacer, tumor_size: float = 1.0) -> None:
-        self.bank, self.spec, self.tumor_size = bank, spec, tumor_size
-        self._make_placer = make_placer
+    edits_real_slices = True
+
+    def __init__(self, placer: Placer, spec: ImageSpec) -> None:
+        self.placer, self.bank, self.spec = placer, placer.bank, spec
+
+    @property
+    def tumor_size(self) -> float:
+        """Times the width of the training tumours."""
+        return self.placer.tumor_size
 
     @property
     def makes(self) -> tuple[int, ...]:
@@ -92,11 +93,6 @@ class Editor(ABC):
     def state_dict(self) -> dict[str, Tensor]:
         """All that `load` needs."""
 
-    @cached_property
-    def placer(self) -> Placer:
-        """Who chooses canvases, outlines and places; made at the first sample."""
-        return self._make_placer(self.bank, self.tumor_size)
-
     def _draw(self, labels: Tensor, normals: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         places = self.placer.draw(labels, normals[:, :NORMALS])
         images, masks = self.edit(places, labels, normals[:, NORMALS:])
@@ -108,30 +104,26 @@ class InsertGenerator(Editor):
 
     Args:
         G: the network.
-        bank: see `Editor`.
+        placer: see `Editor`.
         spec: see `Editor`.
-        make_placer: see `Editor`.
         latent_size: length of z.
-        window: side of the windows that the network sees.
+        window: side of the windows that the network saw in training.
         precision: what the network computes in.
-        tumor_size: see `Editor`.
     """
 
     def __init__(
-        self,
-        G: nn.Module,
-        bank: Bank,
-        spec: ImageSpec,
-        make_placer: MakePlacer,
-        *,
-        latent_size: int,
-        window: int,
+        self, G: nn.Module, placer: Placer, spec: ImageSpec, *, latent_size: int, window: int,
         precision: str = "float32",
-        tumor_size: float = 1.0,
-    ) -> None:
-        super().__init__(bank, spec, make_placer, tumor_size)
+    ) -> None:  # fmt: skip
+        super().__init__(placer, spec)
         self.G = G.eval().requires_grad_(False)
-        self.latent_size, self.window, self.precision = latent_size, window, precision
+        self.latent_size, self.trained_window, self.precision = latent_size, window, precision
+
+    @property
+    def window(self) -> int:
+        """Side of the windows that the network sees: larger tumours need larger ones."""
+        step = int(2 ** halvings(self.spec.size))
+        return min(self.spec.size, step * math.ceil(self.trained_window * max(1.0, self.tumor_size) / step))
 
     @property
     def latents(self) -> int:
@@ -153,23 +145,21 @@ class InsertGenerator(Editor):
 
     def sized(self, tumor_size: float) -> InsertGenerator:
         """The same with tumours of another size, and windows that hold them."""
-        step = 2 ** halvings(self.spec.size)
-        window = step * math.ceil(self.window * max(1.0, tumor_size) / step)
-        return self._with(tumor_size=tumor_size, window=min(self.spec.size, window))
+        return self._with(self.placer.sized(tumor_size), self.precision)
 
     def in_precision(self, precision: str) -> InsertGenerator:
         """The same, sampling in another precision."""
-        return self._with(precision=precision)
+        return self._with(self.placer, precision)
 
     def state_dict(self) -> dict[str, Tensor]:
         """G's weights, the slices, and the side of the windows."""
         weights = {f"G.{name}": value.cpu().contiguous() for name, value in self.G.state_dict().items()}
-        return weights | self.bank.tensors() | {"window": torch.tensor([self.window])}
+        return weights | self.bank.tensors() | {"window": torch.tensor([self.trained_window])}
 
-    def _with(self, **changed: object) -> InsertGenerator:
-        kept = {"tumor_size": self.tumor_size, "window": self.window, "precision": self.precision}
-        options = {"latent_size": self.latent_size} | kept | changed
-        return InsertGenerator(self.G, self.bank, self.spec, self._make_placer, **options)  # type: ignore[arg-type]
+    def _with(self, placer: Placer, precision: str) -> InsertGenerator:
+        return InsertGenerator(
+            self.G, placer, self.spec, latent_size=self.latent_size, window=self.trained_window, precision=precision
+        )
 
     @cached_property
     def _quick(self) -> nn.Module:
@@ -198,7 +188,7 @@ class PasteGenerator(Editor):
 
     def sized(self, tumor_size: float) -> PasteGenerator:
         """The same with tumours of another size."""
-        return PasteGenerator(self.bank, self.spec, self._make_placer, tumor_size)
+        return PasteGenerator(self.placer.sized(tumor_size), self.spec)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The slices: there are no weights."""

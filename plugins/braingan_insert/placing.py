@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +29,8 @@ FEWEST = 4  # pixels of a tumour
 LOOKED_AT = 16  # pixels a side at which slices are compared: the level in the head, not the tumour
 NEAR = 0.2  # share of the tumour slices, and their mirror images, whose tumours may go into a canvas
 LEVELS = 0.9  # quantile of the distance from a tumour slice to the next one: canvases farther away show other levels
+DARK = 0.1  # of a tumour slice's contrast; a canvas with less shows no head
+CHUNK = 256  # images that are looked at together
 EDGE = 0.25  # quantile of the training tumours' distances to the head's edge; skull and skin are closer to it
 
 # Spread of outlines and places, at a variation of 1:
@@ -85,7 +88,6 @@ class Placer:
     Args:
         bank: canvases and tumours.
         variation: of outlines and places; 0 takes them as they are.
-        tumor_size: times the width of the training tumours.
         match_level: whether levels are heeded.
         mask_sampler: chooses outline and place instead.
     """
@@ -95,11 +97,10 @@ class Placer:
         bank: Bank,
         *,
         variation: float = 1.0,
-        tumor_size: float = 1.0,
         match_level: bool = True,
         mask_sampler: MaskSampler | None = None,
     ) -> None:
-        self.bank, self.variation, self.tumor_size = bank, variation, tumor_size
+        self.bank, self.variation, self.tumor_size = bank, variation, 1.0
         self.match_level, self.mask_sampler = match_level, mask_sampler
         self.size = int(bank.canvases.shape[-1])
         places = torch.arange(self.size) + 0.5
@@ -137,6 +138,12 @@ class Placer:
             masks[where], grids[where] = found.masks[better], found.grids[better]
             sources[where], inside[where] = found.sources[better], share[better]
         return self._within(Places(canvases, masks, sources, grids), rooms)
+
+    def sized(self, tumor_size: float) -> Placer:
+        """The same for tumours of another size; what is known of the bank is shared."""
+        other = copy.copy(self)
+        other.tumor_size = tumor_size
+        return other
 
     def room_of(self, canvas: int) -> Tensor:
         """(H, W) bool: where in a canvas tumours may lie."""
@@ -226,25 +233,34 @@ class Placer:
     @cached_property
     def _near(self) -> dict[int, tuple[Tensor, Tensor]]:
         """For each label the canvases that may be used and, for all, (N, K) tumours for it; mirrored ones come last."""
-        canvases = _looks(self.bank.canvases)
-        near, count = {}, len(self.bank.masks)
+        canvases, near, count = _looks(self.bank.canvases), {}, len(self.bank.masks)
+        usable = self._with_head()
         for label in self.bank.makes:
             own = torch.nonzero(self.bank.labels == label).flatten()
             looks, mirrored = _looks(self.bank.tumors[own]), _looks(self.bank.tumors[own].flip(-1))
             codes = torch.cat([own, own + count])
             if not self.match_level:
-                near[label] = torch.arange(len(canvases)), codes.expand(len(canvases), -1)
+                near[label] = torch.nonzero(usable).flatten(), codes.expand(len(canvases), -1)
                 continue
             distances = 1 - canvases @ torch.cat([looks, mirrored]).T
             nearest = max(1, math.ceil(NEAR * len(codes)))
             order = codes[distances.argsort(dim=1, stable=True)[:, :nearest]]
-            near[label] = _at_levels_of(looks, distances.amin(1)), order
+            near[label] = _at_levels_of(looks, distances.amin(1), usable), order
         return near
 
+    def _with_head(self) -> Tensor:
+        """(N,) bool: the canvases that show something, as slices at the ends of a volume may not."""
+        tumors, canvases = _contrast(self.bank.tumors), _contrast(self.bank.canvases)
+        usable = canvases > DARK * tumors.median()
+        if not usable.any():
+            raise SettingsError("tumours are inserted into healthy slices, and all of these are black")
+        return usable
 
-def _at_levels_of(looks: Tensor, distances: Tensor) -> Tensor:
+
+def _at_levels_of(looks: Tensor, distances: Tensor, usable: Tensor) -> Tensor:
     """The canvases that look as much like a tumour slice as tumour slices look like each other; at least ten."""
-    few = min(len(distances), 10)
+    distances = torch.where(usable, distances, math.inf)
+    few = min(int(usable.sum()), 10)
     between = (1 - looks @ looks.T).fill_diagonal_(math.inf)
     limit = float(between.amin(1).quantile(LEVELS)) if len(looks) > 1 else 0.0
     limit = max(limit, float(distances.sort().values[few - 1]))
@@ -253,10 +269,23 @@ def _at_levels_of(looks: Tensor, distances: Tensor) -> Tensor:
 
 def _looks(images: Tensor) -> Tensor:
     """(N, LOOKED_AT^2) float32 of mean 0 and length 1."""
-    small = F.adaptive_avg_pool2d(images.float().mean(1, keepdim=True), LOOKED_AT).flatten(1)
-    small = small - small.mean(1, keepdim=True)
+    small = _small(images)
     looks: Tensor = small / small.norm(dim=1, keepdim=True).clamp_min(1e-6)
     return looks
+
+
+def _contrast(images: Tensor) -> Tensor:
+    """(N,): how much there is to be seen."""
+    contrast: Tensor = _small(images).norm(dim=1)
+    return contrast
+
+
+def _small(images: Tensor) -> Tensor:
+    """(N, LOOKED_AT^2) float32 of mean 0."""
+    parts = [F.adaptive_avg_pool2d(part.float().mean(1, keepdim=True), LOOKED_AT).flatten(1)
+             for part in torch.split(images, CHUNK)]  # fmt: skip
+    small = torch.cat(parts)
+    return small - small.mean(1, keepdim=True)
 
 
 def _depth(image: Tensor) -> np.ndarray:

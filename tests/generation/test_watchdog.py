@@ -141,6 +141,33 @@ def test_it_says_what_it_compares_with(train: int, held_out: int | None, words: 
     assert len(asked[0]) == int(words.split()[0])
 
 
+def test_images_of_classes_that_are_not_made_are_not_looked_at() -> None:
+    data = TrainingData(*few(100), ImageSpec(8, 1, ("a", "b")))
+    asked: list[Tensor] = []
+
+    def sample(labels: Tensor) -> Tensor:
+        asked.append(labels)
+        return few(len(labels), seed=2)[0]
+
+    Watchdog(data, TrainingRun(Path()), (1,)).measure(100, sample)
+    assert asked[0].tolist() == [1] * 50
+
+
+def test_where_the_best_step_does_not_matter_patience_never_runs_out_and_none_is_said_to_be_kept(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    data = TrainingData(*few(100), ImageSpec(8, 1, ("a", "b")))
+    watchdog = Watchdog(data, TrainingRun(Path(), patience=1), judges=False)
+    watchdog.measure(300, lambda labels: few(len(labels), seed=2)[0])
+    for step in (400, 500, 600):
+        watchdog.measure(step, lambda labels: torch.full((len(labels), 1, 8, 8), 255, dtype=torch.uint8))
+    assert watchdog.watch.best_step == 300
+    assert watchdog.kept == 0
+    assert not watchdog.watch.gave_up
+    assert "samples move away" in caplog.text
+    assert "which is kept" not in caplog.text
+
+
 def test_with_a_single_image_there_is_nothing_to_compare() -> None:
     assert not watchdog_of(1).able
     assert watchdog_of(2).able

@@ -105,7 +105,10 @@ def test_every_png_says_that_it_shows_a_patient_and_which_canvas_it_was(augmente
         assert text["Synthetic"] == "true"
 
 
-def test_the_config_says_that_real_slices_were_edited(augmented: Path) -> None:
+def test_configs_of_images_and_of_the_generator_say_that_real_slices_were_edited(
+    augmented: Path, inserting: Path
+) -> None:
+    assert json.loads((inserting / "config.json").read_text())["edits_real_slices"] is True
     config = json.loads((augmented / "config.json").read_text())
     assert config["edits_real_slices"] is True
     assert config["tumor_size"] == 1.0

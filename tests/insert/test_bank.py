@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from braingan import ImageSpec, SettingsError, TrainingData
+from braingan.generation.samples import check_learnable
+from braingan_insert import Insert
 from braingan_insert.bank import Bank
 
 
@@ -67,6 +69,11 @@ def test_a_training_part_without_healthy_slices_is_refused() -> None:
     part = replace(data, images=data.images[tumors], labels=data.labels[tumors], masks=data.masks[tumors])
     with pytest.raises(SettingsError, match="inserted into 'healthy', and none is in training"):
         Bank.of(part, "")
+
+
+def test_a_class_whose_folder_would_be_that_of_the_masks_is_refused() -> None:
+    with pytest.raises(SettingsError, match="class 'masks' would lie in one folder with the masks of the others"):
+        check_learnable(Insert(), "insert", made_up(("healthy", "masks"), (1,)))
 
 
 def test_of_two_classes_without_masks_the_healthy_one_can_be_named() -> None:

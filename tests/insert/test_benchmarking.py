@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,23 @@ def test_the_arm_of_synthetic_images_holds_real_healthy_slices_and_synthetic_tum
     page = (out / "report.html").read_text()
     assert "anonymous" in page
     assert "cannot make no_tumor" in page
+
+
+def test_without_patients_it_is_told_that_edited_heads_may_be_tested_on(
+    slices: Path, tmp_path: Path, asked: Options, caplog: pytest.LogCaptureFixture
+) -> None:
+    alone = tmp_path / "alone"
+    shutil.copytree(slices, alone)
+    rows = [line.split(",") for line in (slices / "metadata.csv").read_text().splitlines()]
+    place = rows[0].index("patient")
+    text = "".join(",".join(row[:place] + row[place + 1 :]) + "\n" for row in rows)
+    (alone / "metadata.csv").write_text(text)
+    options = asked | {"backend": "paste", "hyperparameters": {}}
+    result = braingan.benchmark(alone, tmp_path / "out", **options)
+    assert any("held-out slices may be of the very heads that tumours were put into" in note for note in result.notes)
+    plain = {"size": 32, "backend": "paste", "ratio": 1.0}
+    braingan.augment(alone, tmp_path / "augmented", **plain)  # type: ignore[arg-type]
+    assert "of the very heads that tumours were put into" in caplog.text
 
 
 def test_a_benchmark_of_a_given_generator_is_the_same_as_of_its_own(

@@ -106,6 +106,13 @@ def test_windows_grow_with_the_tumours_so_that_none_is_cut(both: dict[str, Editi
     assert (kept == 1).float().mean() > 0.9
 
 
+def test_a_size_is_that_of_the_training_times_the_number_whatever_was_asked_before(
+    both: dict[str, EditingGenerator],
+) -> None:
+    generator = both["insert"]
+    assert torch.equal(generator.sized(2.0).sized(1.0).sample(TUMORS, seed=0), generator.sample(TUMORS, seed=0))
+
+
 @pytest.mark.parametrize("size", [0.1, 5.0, float("nan"), -1.0])
 def test_sizes_beyond_all_measure_are_refused(made: dict[str, EditingGenerator], size: float) -> None:
     with pytest.raises(SettingsError, match=r"tumour size .* was asked; 0.25 to 4 times"):

@@ -51,11 +51,21 @@ def made_up(masks: Tensor, canvases: int = 12) -> Bank:
     return Bank(images[:canvases], numbers[:canvases], images[canvases:], masks, ones, numbers[canvases:])
 
 
+@pytest.mark.parametrize("match_level", [True, False])
+def test_black_slices_are_no_canvases(match_level: bool) -> None:
+    bank = made_up(circle(16, 16, 4)[None])
+    dark = replace(bank, canvases=bank.canvases.clone())
+    dark.canvases[3:] = torch.randint(0, 4, dark.canvases[3:].shape, dtype=torch.uint8)
+    assert set(drawn(Placer(dark, match_level=match_level)).canvases.tolist()) == {0, 1, 2}
+    with pytest.raises(SettingsError, match="tumours are inserted into healthy slices, and all of these are black"):
+        drawn(Placer(replace(dark, canvases=torch.zeros_like(dark.canvases)), match_level=match_level))
+
+
 @pytest.mark.parametrize(("variation", "tumor_size"), [(1.0, 1.0), (3.0, 1.0), (1.0, 0.25), (1.0, 4.0), (0.0, 1.0)])
 def test_outlines_are_never_empty_and_lie_as_far_inside_the_head_as_training_tumours_do(
     bank: Bank, variation: float, tumor_size: float
 ) -> None:
-    places = drawn(Placer(bank, variation=variation, tumor_size=tumor_size))
+    places = drawn(Placer(bank, variation=variation).sized(tumor_size))
     kept = [depth_of(image)[mask.numpy()].min() for image, mask in zip(bank.tumors, bank.masks, strict=True)]
     edge = np.quantile(kept, 0.25)
     assert edge > 1  # or the test would say nothing
@@ -84,14 +94,14 @@ def test_place_i_depends_on_its_numbers_and_its_label_alone(bank: Bank) -> None:
 
 
 def test_the_larger_the_tumours_asked_the_larger_the_outlines(bank: Bank) -> None:
-    small, plain, large = (areas(drawn(Placer(bank, tumor_size=size))).median() for size in (0.5, 1.0, 2.0))
+    small, plain, large = (areas(drawn(Placer(bank).sized(size))).median() for size in (0.5, 1.0, 2.0))
     assert small * 1.5 < plain
     assert plain * 1.5 < large
 
 
 def test_tumours_that_come_to_next_to_nothing_stay_small_and_where_they_should_be() -> None:
     masks = torch.stack([circle(12, 14 + number % 3, 2) for number in range(8)])
-    places = drawn(Placer(made_up(masks), tumor_size=0.25))
+    places = drawn(Placer(made_up(masks)).sized(0.25))
     assert areas(places).max() <= masks.flatten(1).sum(1).min()
     middles = [np.mean(np.argwhere(mask[0].numpy() > 0), axis=0) for mask in places.masks]
     assert all(abs(row - 15) < 8 and min(abs(column - 12), abs(column - 20)) < 8 for row, column in middles)
