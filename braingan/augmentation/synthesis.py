@@ -33,6 +33,8 @@ UNGROUPED = (
 MANIFEST, CONFIG, MASKS = "manifest.jsonl", "config.json", "masks"
 CHUNK = 256  # images in memory at a time
 
+Entry = dict[str, str | int]  # a line of the manifest
+
 
 def draw(generator: Generator, label: int, count: int, *, seed: int) -> Iterator[Samples]:
     """The first `count` images of a class, in chunks, with what is known of them; their pixels are uint8.
@@ -118,20 +120,14 @@ def write_synthetic(
     entries = []
     with Progress("sampling", sum(counts.values())) as progress:
         for label, count in counts.items():
-            name = spec.classes[label]
-            (out / below / name).mkdir(parents=True, exist_ok=True)
             index = 0
+            (out / below / spec.classes[label]).mkdir(parents=True, exist_ok=True)
             for drawn in draw(stored.generator, label, count, seed=seed):
-                for number, image in enumerate(drawn.images):
-                    place = f"{name}/{index:06d}.png"
-                    entry = _entry(stored, name, index, seed, (Path(below) / place).as_posix())
-                    entry |= _origin(stored.split, drawn, number)
-                    text = _text(entry) | {"Preprocessing": stored.preprocessing.fingerprint}
-                    if drawn.masks is not None:
-                        entry["mask"] = (Path(below) / MASKS / place).as_posix()
-                        write_png(out / str(entry["mask"]), drawn.masks[number][None].byte() * 255, _mask_text(text))
-                    write_png(out / str(entry["file"]), image, text)
-                    entries.append(entry)
+                for number in range(len(drawn.images)):
+                    entry = _entry(stored, spec.classes[label], index, seed, below) | _origin(
+                        stored.split, drawn, number
+                    )
+                    entries.append(_write_image(out, below, entry, drawn, number, stored.preprocessing.fingerprint))
                     index += 1
                 progress.advance(len(drawn.images))
     if entries and all("mask" in entry for entry in entries):
@@ -155,9 +151,9 @@ def write_synthetic(
     write_json(out / CONFIG, config)
 
 
-def _entry(stored: StoredGenerator, name: str, index: int, seed: int, file: str) -> dict[str, str | int]:
+def _entry(stored: StoredGenerator, name: str, index: int, seed: int, below: str) -> Entry:
     return {
-        "file": file,
+        "file": (Path(below) / name / f"{index:06d}.png").as_posix(),
         "class": name,
         "index": index,
         "seed": seed,
@@ -167,12 +163,24 @@ def _entry(stored: StoredGenerator, name: str, index: int, seed: int, file: str)
     }
 
 
-def _origin(split: Split, drawn: Samples, number: int) -> dict[str, str | int]:
+def _write_image(out: Path, below: str, entry: Entry, drawn: Samples, number: int, preprocessing: str) -> Entry:
+    """Write an image, and its mask where there is one; gives its line of the manifest."""
+    text = _text(entry) | {"Preprocessing": preprocessing}
+    if drawn.masks is not None:
+        beside = Path(str(entry["file"])).relative_to(below)
+        entry = entry | {"mask": (Path(below) / MASKS / beside).as_posix()}
+        of_mask = {**text, "Comment": "Mask of a synthetic tumour. Not for diagnosis."}
+        write_png(out / str(entry["mask"]), drawn.masks[number][None].byte() * 255, of_mask)
+    write_png(out / str(entry["file"]), drawn.images[number], text)
+    return entry
+
+
+def _origin(split: Split, drawn: Samples, number: int) -> Entry:
     """The training images that an image was made from, and their patients; nothing where it was made from nothing."""
     if drawn.canvases is None:
         return {}
     canvas = split.train[int(drawn.canvases[number])]
-    origin: dict[str, str | int] = {
+    origin: Entry = {
         "canvas": canvas.file, "canvas_sha256": canvas.sha256, "canvas_patient": canvas.group
     }  # fmt: skip
     if drawn.mask_sources is not None and (at := int(drawn.mask_sources[number])) >= 0:
@@ -181,7 +189,7 @@ def _origin(split: Split, drawn: Samples, number: int) -> dict[str, str | int]:
     return origin
 
 
-def _write_metadata(folder: Path, below: str, entries: Sequence[Mapping[str, str | int]]) -> None:
+def _write_metadata(folder: Path, below: str, entries: Sequence[Entry]) -> None:
     """A `metadata.csv` beside the class folders, by which readers tell masks from images, and whom an image shows."""
     with (folder / METADATA).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -192,11 +200,7 @@ def _write_metadata(folder: Path, below: str, entries: Sequence[Mapping[str, str
             writer.writerow([name, entry["class"], patients[0], mask, patients[1]])
 
 
-def _mask_text(text: Mapping[str, str]) -> dict[str, str]:
-    return {**text, "Comment": "Mask of a synthetic tumour. Not for diagnosis."}
-
-
-def _text(entry: Mapping[str, str | int]) -> dict[str, str]:
+def _text(entry: Entry) -> dict[str, str]:
     """PNG text chunks: whoever finds the file alone learns whether it shows a patient, and what made it."""
     nobody = "Synthetic image made by a generative model; it shows no patient. Not for diagnosis."
     canvas = {"Canvas-SHA256": str(entry["canvas_sha256"])} if "canvas" in entry else {}
