@@ -146,7 +146,7 @@ def draw(rows: Sequence[Row], every: float, path: Path) -> None:
         axes.set_xlabel("real tumour slices in training")
         axes.set_ylabel(name)
         axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     figure.savefig(path, dpi=130)
     plt.close(figure)
 

@@ -45,7 +45,7 @@ def test_the_three_backends_that_come_with_braingan_are_listed() -> None:
 def test_an_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(BackendError, match="'dcgann' is unknown; did you mean 'dcgan'"):
         create_backend("dcgann")
-    with pytest.raises(BackendError, match="there are dcgan, wgan, wgan-gp"):
+    with pytest.raises(BackendError, match="there are dcgan, insert, paste, wgan, wgan-gp"):
         create_backend("zzzzzz")
 
 
