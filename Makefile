@@ -24,7 +24,7 @@ demo: setup
 	$(BIN)/braingan benchmark $(DEMO)/data $(DEMO)/insert-answer --backend insert --batch-size 16 $(QUICK) $(CLASSIFIERS)
 
 test: setup
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile
 
 test-all: setup
 	$(BIN)/python -m pytest
