@@ -179,7 +179,11 @@ def main(data: Path, out: Path) -> None:
         f"{arm}, {slices} slices, {name}": worth(arms, arm, slices, metric, every)
         for slices in SLICES for arm in ("paste", "insert") for metric, name in zip(METRICS[:2], NAMES[:2], strict=True)
     }  # fmt: skip
+    there = {(row["arm"], row["tumor_slices"]) for row in rows}
+    lacking = [f"{arm} at {slices or 'all'}" for arm, slices in cells_of(SLICES, ablation=True)
+               if (arm, slices) not in there]  # fmt: skip
     facts = {
+        "not_there_yet": lacking,
         "command": f"python benchmarks/rare_tumor.py {data.name} OUT --ablation", "size": SIZE,
         "classifier": {"model": CLASSIFIER.model, "steps": CLASSIFIER.steps, "batch_size": CLASSIFIER.batch_size},
         "folds": FOLDS, "seeds": SEEDS, "synthetic": COUNT, "patients": len(study.fold_of),
@@ -191,6 +195,8 @@ def main(data: Path, out: Path) -> None:
     fields.append('"rows": [\n' + ",\n".join(json.dumps(row) for row in rows) + "\n]")
     (RESULTS / "rare-tumor.json").write_text("{\n" + ",\n".join(fields) + "\n}\n", encoding="utf-8")
     parts = [table(arms), *([ablation_table(variants)] if variants else [])]
+    if lacking:
+        parts.append(f"Not there yet: {', '.join(lacking)}.")
     told = ", ".join(f"{package} {version}" for package, version in versions().items())
     parts.append(f"Command: `{facts['command']}`; {told}.")
     (RESULTS / "rare-tumor.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")

@@ -129,9 +129,8 @@ def _check_samples(generator: Generator, labels: Tensor, images: Tensor, data: T
     if drawn.canvases is None:
         return
     _require(isinstance(generator, EditingGenerator), "edits training images, and has no `sized` or `makes`")
-    _require(drawn.masks is not None and drawn.mask_sources is not None, "edits training images, and gives no masks")
-    assert drawn.masks is not None
-    assert drawn.mask_sources is not None
+    if drawn.masks is None or drawn.mask_sources is None:
+        raise BackendError("check_backend: the backend edits training images, and gives no masks")
     count = len(data.images)
     inside = [
         bool(((low <= each) & (each < count)).all()) for low, each in ((0, drawn.canvases), (-1, drawn.mask_sources))

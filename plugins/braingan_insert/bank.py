@@ -43,15 +43,18 @@ class Bank:
         Raises:
             SettingsError: there is no healthy class, or it cannot be told, or there are no masks.
         """
-        canvas_label = healthy_label(data, healthy)
-        assert data.masks is not None  # or there is no healthy label
+        masks = data.masks
+        if masks is None or not bool(masks.any()):
+            raise SettingsError("tumours were to be inserted, and no training image has a tumour mask")
+        marked = masks.flatten(1).any(1)
+        canvas_label = healthy_label(data, marked, healthy)
         canvas = torch.nonzero(data.labels == canvas_label).flatten()
         if not len(canvas):
             raise SettingsError(
                 f"tumours are inserted into {data.spec.classes[canvas_label]!r}, and none is in training"
             )
-        tumor = torch.nonzero((data.labels != canvas_label) & data.masks.flatten(1).any(1)).flatten()
-        return cls(data.images[canvas], canvas, data.images[tumor], data.masks[tumor], data.labels[tumor], tumor)
+        tumor = torch.nonzero((data.labels != canvas_label) & marked).flatten()
+        return cls(data.images[canvas], canvas, data.images[tumor], masks[tumor], data.labels[tumor], tumor)
 
     @property
     def makes(self) -> tuple[int, ...]:
@@ -68,12 +71,10 @@ class Bank:
         return cls(**{field.name: state[f"bank.{field.name}"] for field in fields(cls)})
 
 
-def healthy_label(data: TrainingData, healthy: str) -> int:
-    """The label of the images without tumour; arguments and errors as `Bank.of`."""
+def healthy_label(data: TrainingData, marked: Tensor, healthy: str) -> int:
+    """The label of the images without tumour; `marked` (N,) bool have one. Other arguments and errors as `Bank.of`."""
     classes = data.spec.classes
-    if data.masks is None or not bool(data.masks.any()):
-        raise SettingsError("tumours were to be inserted, and no training image has a tumour mask")
-    with_masks = set(torch.unique(data.labels[data.masks.flatten(1).any(1)]).tolist())
+    with_masks = set(torch.unique(data.labels[marked]).tolist())
     without = [label for label in range(len(classes)) if label not in with_masks]
     if healthy:
         if healthy not in classes:

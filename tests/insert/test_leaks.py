@@ -146,8 +146,11 @@ def test_an_honest_generator_is_taken(
     out = tmp_path / "out"
     braingan.augment(slices, out, split=split, **quick)
     for real in (ImageFolder(str(out / "real")), braingan.read_images(out / "real")):
-        AugmentedDataset(real, braingan.load_synthetic(out), held_out=braingan.read_images(theirs))
-    braingan.augment(mine, tmp_path / "again", generator=out / "generator", test=theirs)
+        mixed = AugmentedDataset(real, braingan.load_synthetic(out), held_out=braingan.read_images(theirs))
+        assert len(mixed) > len(real)
+        assert mixed.leakage == ()
+    again = braingan.augment(mine, tmp_path / "again", generator=out / "generator", test=theirs)
+    assert again.leakage == ()
 
 
 def test_edited_slices_are_no_test_images(mine: Path, inserting: Path, tmp_path: Path) -> None:
