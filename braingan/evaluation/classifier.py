@@ -21,12 +21,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that everybody uses
 
 from braingan.data.records import ImageSpec
-from braingan.data.sampling import IndexSampler
 from braingan.engine.images import fits
 from braingan.engine.precision import Arithmetic, choose_precision
 from braingan.entry_points import import_function
 from braingan.errors import SettingsError
-from braingan.evaluation.augmentation import augment_batch, normalise
+from braingan.evaluation.augmentation import Mixing, augment_batch, augment_strongly, normalise
+from braingan.evaluation.recipes import PLAIN, Recipe, RecipeSampler
 from braingan.progress import Progress
 
 log = logging.getLogger("braingan")
@@ -143,10 +143,11 @@ def _as_tuple(names: str | tuple[str, ...] | None) -> tuple[str, ...]:
 def train_classifier(
     images: Tensor, labels: Tensor, spec: ImageSpec, settings: ClassifierSettings, *, seed: int, device: torch.device,
     title: str = "classifier", precision: str = "float32", synthetic: Tensor | None = None, share: float | None = None,
+    recipe: Recipe = PLAIN,
 ) -> nn.Module:  # fmt: skip
     """Train one classifier.
 
-    Draws from random state of its own and leaves the caller's alone. Classes are seen equally often.
+    Draws from random state of its own and leaves the caller's alone. How often it sees what: `recipes.seen`.
 
     Args:
         images: (N, C, H, W) uint8.
@@ -157,19 +158,22 @@ def train_classifier(
         device: where to compute.
         title: of the progress bar.
         precision: "float32", "bfloat16" or "float16", the same for every arm; see `choose_classifier_precision`.
-        synthetic: (N,) bool, which of the images are synthetic; only a share needs to know.
+        synthetic: (N,) bool, which of the images are synthetic; only a share or `pretrain` needs to know.
         share: 0 to 1, how much of what is seen of each class is synthetic; None draws all images of a class alike.
+        recipe: how the images are seen; by default all classes equally often, mildly augmented.
 
     Returns:
         The classifier in evaluation mode, on `device`; its weights are float32.
 
     Raises:
-        SettingsError: the model, its weights, the precision or the share cannot be had.
+        SettingsError: the model, its weights, the precision, the share or the recipe cannot be had.
     """
+    if recipe.mixing and settings.batch_size < 2:
+        raise SettingsError("mixing was asked of batches of 1 image; a batch size of 2 or more works")
     shown: dict[str, float] = {}
     with _own_random_state(seed, device):
-        sampler = IndexSampler(labels, "balanced", seed=seed, synthetic=synthetic, share=share)
-        learner = _Learner(images, labels, spec, settings, sampler, device, precision)
+        sampler = RecipeSampler(labels, recipe, settings.steps, seed=seed, synthetic=synthetic, share=share)
+        learner = _Learner(images, labels, spec, settings, sampler, device, precision, recipe, seed)
         with Progress(title, settings.steps, "steps") as progress:
             for step in range(settings.steps):
                 loss = learner.step(step)
@@ -200,7 +204,7 @@ def choose_classifier_precision(
 
     def trial(precision: str) -> Callable[[], Tensor]:
         torch.manual_seed(0)
-        sampler = IndexSampler(labels, "balanced", seed=0)
+        sampler = RecipeSampler(labels, PLAIN, settings.steps, seed=0)
         learner, steps = _Learner(images, labels, spec, settings, sampler, device, precision), count()
         return lambda: learner.step(next(steps))
 
@@ -221,10 +225,11 @@ class _Learner:
     """A classifier in training, on images that are where it is."""
 
     def __init__(
-        self, images: Tensor, labels: Tensor, spec: ImageSpec, settings: ClassifierSettings, sampler: IndexSampler,
-        device: torch.device, precision: str,
+        self, images: Tensor, labels: Tensor, spec: ImageSpec, settings: ClassifierSettings, sampler: RecipeSampler,
+        device: torch.device, precision: str, recipe: Recipe = PLAIN, seed: int = 0,
     ) -> None:  # fmt: skip
-        self.settings, self.sampler, self.device = settings, sampler, device
+        self.settings, self.sampler, self.device, self.recipe = settings, sampler, device, recipe
+        self.mixing = Mixing(len(spec.classes), seed=seed) if recipe.mixing else None
         self.arithmetic = Arithmetic(precision, device)
         self.images = images.to(device) if fits(images, device) else images
         self.labels = labels.to(device)
@@ -240,10 +245,14 @@ class _Learner:
         chosen = self.sampler.batch(number, self.settings.batch_size)
         there = chosen.to(self.device, non_blocking=True)
         pixels = self.images[chosen.to(self.images.device, non_blocking=True)].to(self.device)
-        batch = augment_batch(normalise(pixels)).contiguous(memory_format=torch.channels_last)
+        if self.recipe.augmentation == "strong":
+            pixels = augment_strongly(pixels)
+        batch, targets = augment_batch(normalise(pixels)), self.labels[there]
+        if self.mixing:
+            batch, targets = self.mixing(batch, targets)
         with self.arithmetic.autocast():
-            logits: Tensor = self.model(batch)
-        loss = F.cross_entropy(logits.float(), self.labels[there])
+            logits: Tensor = self.model(batch.contiguous(memory_format=torch.channels_last))
+        loss = F.cross_entropy(logits.float(), targets)
         self.optimizer.zero_grad(set_to_none=True)
         self.arithmetic.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.arithmetic.scaler.step(self.optimizer)
