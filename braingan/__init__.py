@@ -12,7 +12,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from braingan.api import augment, benchmark, datasets, inspect, phantom, prepare, runs, sample, train
+    from braingan.api import (
+        augment,
+        benchmark,
+        compare_files,
+        datasets,
+        inspect,
+        phantom,
+        prepare,
+        runs,
+        sample,
+        train,
+    )
     from braingan.augmentation.counts import synthetic_counts
     from braingan.augmentation.mixing import AugmentedDataset
     from braingan.augmentation.synthetic import SyntheticSet, load_synthetic
@@ -33,6 +44,7 @@ if TYPE_CHECKING:
         TrainingDivergedError,
     )
     from braingan.evaluation.comparison import Comparison, compare
+    from braingan.evaluation.file_comparison import FileComparison
     from braingan.evaluation.scores import Scores
     from braingan.experiment.result import BenchmarkResult
     from braingan.generation.callbacks import Callback, register_logger
@@ -44,7 +56,9 @@ if TYPE_CHECKING:
     from braingan.inspection.result import Inspection
 
 _HOMES = {
-    "braingan.api": ("augment", "benchmark", "datasets", "inspect", "phantom", "prepare", "runs", "sample", "train"),
+    "braingan.api": (
+        "augment", "benchmark", "compare_files", "datasets", "inspect", "phantom", "prepare", "runs", "sample", "train",
+    ),
     "braingan.augmentation.counts": ("synthetic_counts",),
     "braingan.augmentation.mixing": ("AugmentedDataset",),
     "braingan.augmentation.synthetic": ("SyntheticSet", "load_synthetic"),
@@ -59,6 +73,7 @@ _HOMES = {
         "SplitError", "StoppedError", "TrainingDivergedError",
     ),
     "braingan.evaluation.comparison": ("Comparison", "compare"),
+    "braingan.evaluation.file_comparison": ("FileComparison",),
     "braingan.evaluation.scores": ("Scores",),
     "braingan.generation.gan": ("GAN",),
     "braingan.generation.callbacks": ("Callback", "register_logger"),
@@ -81,6 +96,7 @@ __all__ = [
     "CellsFailedError",
     "Comparison",
     "DataError",
+    "FileComparison",
     "Generator",
     "GeneratorBackend",
     "ImageRecord",
@@ -103,6 +119,7 @@ __all__ = [
     "augment",
     "benchmark",
     "compare",
+    "compare_files",
     "create_backend",
     "datasets",
     "inspect",

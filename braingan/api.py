@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from braingan.data.known import KnownSet
     from braingan.data.phantom import PhantomSummary
     from braingan.data.writing import Written
+    from braingan.evaluation.file_comparison import FileComparison
     from braingan.experiment.result import BenchmarkResult
     from braingan.generation.listing import RunSummary
     from braingan.generation.protocol import Generator
@@ -366,6 +367,55 @@ def benchmark(
         )
     write_reports(result, Path(out), without_images=without_images)
     return result
+
+
+def compare_files(
+    a: Path,
+    b: Path,
+    *,
+    metric: str = "macro_f1",
+    arm_a: str | None = None,
+    arm_b: str | None = None,
+    positive: str | None = None,
+    resamples: int = 10_000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> FileComparison:
+    """Compare two classifiers from their predictions in CSV files: b minus a, with an interval and a p-value.
+
+    A row for each image and training run. Columns: file (or image), target, and predicted (names of classes) or
+    p_<class> for each class (probabilities); where they are there also patient, run or seed, fold and arm. What
+    `benchmark` writes as predictions.csv is such a file.
+
+    Args:
+        a: CSV file of predictions.
+        b: the same of the other classifier, for the same images; the same file if arms are given.
+        metric: macro_f1, macro_precision, macro_recall, balanced_accuracy, accuracy, f1:CLASS, precision:CLASS,
+            recall:CLASS; of probabilities auroc, average_precision, recall_at_specificity:VALUE, brier.
+        arm_a: take only the rows of this arm from A.
+        arm_b: take only the rows of this arm from B.
+        positive: of two classes the one that counts as 1, for auroc and the like; else the latter in order of names.
+        resamples: of the patients.
+        seed: of the resamples.
+        confidence: of the interval, between 0 and 1.
+
+    Raises:
+        DataError: a file that cannot be read, or files that do not fit each other.
+        SettingsError: a metric, arm or class that there is not.
+    """
+    from braingan.evaluation.file_comparison import compare_files
+
+    return compare_files(
+        Path(a),
+        Path(b),
+        metric=metric,
+        arm_a=arm_a,
+        arm_b=arm_b,
+        positive=positive,
+        resamples=resamples,
+        seed=seed,
+        confidence=confidence,
+    )
 
 
 def inspect(

@@ -38,6 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+NAMES = {"compare_files": "compare"}  # commands named apart from their functions: `braingan.compare` takes arrays
 FLAGS = {"class_name": "class", "format_options": "format-option"}  # options that read better than their arguments
 EXAMPLES = {"hyperparameters": "base_channels=64", "format_options": "axis=coronal"}  # of arguments as NAME=VALUE
 Shown = tuple[str, Any]  # what a person reads, what --json prints
@@ -122,7 +123,7 @@ def _command(
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in [*parameters, *own]}
     vars(command).pop("__wrapped__")  # typer would look through it to the original signature
     summary = inspect.cleandoc(function.__doc__ or "").partition("\n\nArgs:")[0]
-    app.command(function.__name__, help=summary)(command)
+    app.command(NAMES.get(function.__name__, function.__name__), help=summary)(command)
 
 
 def _option(parameter: inspect.Parameter, function: Callable[..., Any]) -> inspect.Parameter:
@@ -240,6 +241,10 @@ def _show_phantom(summary: Any, given: Mapping[str, Any]) -> Shown:
     return f"{given['out']}: {summary.patients} phantom patients, {_list_counts(summary.images)}", value
 
 
+def _show_compare(found: Any, given: Mapping[str, Any]) -> Shown:
+    return str(found), found.to_json()
+
+
 def _found_something_serious(inspection: Any) -> bool:
     return bool(inspection.serious)
 
@@ -254,6 +259,7 @@ for _function, _show in (
     (api.sample, _show_sample),
     (api.augment, _show_augment),
     (api.benchmark, _show_benchmark),
+    (api.compare_files, _show_compare),
 ):
     _command(_function, _show)
 

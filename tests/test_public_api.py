@@ -12,7 +12,10 @@ import typer.main
 import braingan
 from braingan import api, cli
 
-VERBS = ["inspect", "prepare", "datasets", "phantom", "train", "runs", "sample", "augment", "benchmark"]
+VERBS = [
+    "inspect", "prepare", "datasets", "phantom", "train", "runs", "sample", "augment", "benchmark", "compare_files",
+]  # fmt: skip
+PLAIN = {"backends", "formats"}  # commands that only print a list of plugins
 OWN = {"as_json", "strict", "help"}  # of commands only: how a result is shown, and what the shell learns of it
 
 
@@ -56,7 +59,7 @@ def test_an_unknown_public_name_is_an_attribute_error() -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_commands_and_functions_have_the_same_names_and_defaults(verb: str) -> None:
-    command = typer.main.get_command(cli.app).commands[verb]  # type: ignore[attr-defined]
+    command = typer.main.get_command(cli.app).commands[cli.NAMES.get(verb, verb)]  # type: ignore[attr-defined]
     shown = {option.name: option for option in command.params if option.name not in OWN}
     function = inspect.signature(getattr(braingan, verb)).parameters
     assert list(shown) == list(function)
@@ -68,6 +71,12 @@ def test_commands_and_functions_have_the_same_names_and_defaults(verb: str) -> N
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
             flag = cli.FLAGS.get(name, name).replace("_", "-")
             assert f"--{flag}" in shown[name].opts
+
+
+def test_every_command_is_compared_with_its_function() -> None:
+    commands: set[str] = set(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]
+    assert commands - PLAIN == {cli.NAMES.get(verb, verb) for verb in VERBS}
+    assert set(cli.NAMES) <= set(VERBS)
 
 
 @pytest.mark.parametrize("verb", VERBS)
