@@ -48,6 +48,12 @@ def test_the_whole_way_by_commands(
     assert all(arm in judged.stdout for arm in ("real", "synthetic", "combined"))
     again = printed(capsys, "benchmark", "data", "result", *options, "--json")
     assert json.loads(again) == json.loads((tmp_path / "result" / "result.json").read_text())
+    arms = ["--arm-a", "real", "--arm-b", "combined", "--metric", "accuracy", "--resamples", 50]
+    compared = printed(capsys, "compare", *["result/predictions.csv"] * 2, *arms, "--json")
+    accuracy = {arm["arm"]: arm["accuracy"] for arm in json.loads(again)["runs"]}
+    found = json.loads(compared)
+    assert [found["value_a"], found["value_b"]] == [accuracy["real"], accuracy["combined"]]
+    assert found["grouped_by"] == "patient"
 
 
 def test_runs_are_listed_as_a_table_and_as_json(tmp_path: Path) -> None:
