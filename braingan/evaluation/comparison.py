@@ -11,7 +11,7 @@ from scipy import stats
 
 from braingan.errors import DataError, SettingsError
 from braingan.evaluation.measures import Evaluate, Measure
-from braingan.evaluation.predictions import Images, images_of, labels_of, predictions_of
+from braingan.evaluation.predictions import Images, images_of, images_of_runs, labels_of, predictions_of
 
 CHUNK = 1_000_000  # numbers in a block of resamples: it should fit into a cache
 TRIES = 100  # times as many resamples as asked, before resampling is given up
@@ -117,7 +117,8 @@ def compare(
         b: the same of the other classifier, for the same images in the same order; it may have another number of runs.
         groups: (N,) patients, 2 or more; any values that can be compared for equality.
         metric: see above.
-        folds: (N,) which part of a cross-validation each prediction comes from. `auroc`, `average_precision` and
+        folds: (N,) which part of a cross-validation each prediction comes from, or (runs, N) where a cross-validation
+            was repeated with other folds, and a and b have the same runs. `auroc`, `average_precision` and
             `recall_at_specificity` are then computed in each fold and averaged, because models of different folds have
             different scales; a fold, or a class in it, without positives and negatives is left out. Other
             measures are of all images together.
@@ -139,7 +140,8 @@ def compare(
     ours, theirs = (predictions_of(name, given, len(truth)) for name, given in (("a", a), ("b", b)))
     images = images_of(truth, ours, theirs, groups, folds)
     _check_measure(measure, images, ours, theirs)
-    evaluators = [[measure.of(images, run) for run in runs] for runs in (ours, theirs)]
+    dealt = images_of_runs(images, folds, ours, theirs)
+    evaluators = [[measure.of(own, run) for own, run in zip(dealt, runs, strict=False)] for runs in (ours, theirs)]
     every = np.ones((1, images.patients))
     points = [_values(runs, every)[:, 0] for runs in evaluators]
     if np.isnan(np.concatenate(points)).any():

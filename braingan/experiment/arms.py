@@ -126,56 +126,70 @@ def _all_real(images: ArmImages) -> LabelledImages:
     return images.real + images.left_out
 
 
+@register_arm("real")
 def real() -> Arm:
     """The real training images, every class seen equally often."""
     return Arm(_real, "baseline")
 
 
+@register_arm("natural")
 def natural() -> Arm:
     """The real training images, each seen equally often: classes as they occur."""
     return Arm(_real, "baseline", recipe=Recipe(sampling="natural"))
 
 
+@register_arm("real+classic")
 def real_classic() -> Arm:
     """The real training images with strong classic augmentation."""
     return Arm(_real, "baseline", recipe=STRONG)
 
 
+@register_arm("real+mixup")
 def real_mixup() -> Arm:
     """The real training images with mixup and CutMix."""
     return Arm(_real, "baseline", recipe=Recipe(mixing=True))
 
 
+@register_arm("synthetic")
 def synthetic() -> Arm:
     """Synthetic images, and real ones of classes that cannot be made."""
     return Arm(_synthetic_first, uses_synthetic=True)
 
 
+@register_arm("combined")
 def combined() -> Arm:
     """Real and synthetic images together."""
     return Arm(_together, "augmented", uses_synthetic=True, by_ratio=True, shares=True)
 
 
+@register_arm("combined+classic")
 def combined_classic() -> Arm:
     """Real and synthetic images together, with strong classic augmentation."""
     return Arm(_together, "augmented", uses_synthetic=True, by_ratio=True, shares=True, recipe=STRONG)
 
 
+@register_arm("pretrain+finetune")
 def pretrain_finetune() -> Arm:
     """Synthetic images for the first half of the steps, then real ones."""
     return Arm(_together, uses_synthetic=True, recipe=Recipe(pretrain=0.5))
 
 
+@register_arm("shuffled")
 def shuffled() -> Arm:
     """Real images, and synthetic ones with labels drawn at random: a negative control."""
     return Arm(_wrongly_labelled, uses_synthetic=True, shares=True)
 
 
+@register_arm("duplicates")
 def duplicates() -> Arm:
     """The real training images again, under another seed: any difference to `real` is chance."""
     return Arm(_real, seed_offset=RESEEDED)
 
 
+@register_arm("oracle-same-patients")
 def oracle_same_patients() -> Arm:
     """All real images of the training patients, also those that limits leave out: what more data would give."""
     return Arm(_all_real)
+
+
+BUILT_IN = frozenset(ARMS.registered)  # known in every process that imports this module

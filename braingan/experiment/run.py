@@ -21,7 +21,7 @@ from braingan.data.workplace import CACHE, check_place, claim
 from braingan.engine.devices import resolve_device
 from braingan.errors import CellsFailedError, SettingsError
 from braingan.evaluation.classifier import build_classifier, train_classifier
-from braingan.experiment.arms import ARMS
+from braingan.experiment.arms import ARMS, BUILT_IN
 from braingan.experiment.attempts import FAILED, Attempt, run_cells
 from braingan.experiment.cells import Bench, ClassifierCell, GeneratorCell, cells_of_arm, claimed, finished_generators
 from braingan.experiment.data import BenchmarkData, Sources, load_data
@@ -171,7 +171,7 @@ def _check_engine(settings: BenchmarkSettings, stored: StoredGenerator | None, e
     """A backend or an arm that was registered by hand is known in this process and nowhere else."""
     backend = stored.settings.backend if stored else settings.backend
     by_hand = [f"backend {backend!r}"] if backend in BACKENDS.registered else []
-    by_hand += [f"arm {name!r}" for name in settings.arms if name in ARMS.registered]
+    by_hand += [f"arm {name!r}" for name in settings.arms if name in ARMS.registered.keys() - BUILT_IN]
     if not engine.in_process and by_hand:
         raise SettingsError(
             f"{by_hand[0]} is registered in this process only, and cells were asked to run in others; "

@@ -12,16 +12,27 @@ from braingan.experiment.result import BenchmarkResult
 
 MEASURES = {"precision": "precision", "recall": "recall", "f1": "F1", "accuracy": "accuracy"}
 
-NO_TEST = (
-    "This version reports scores and their spread over seeds (mean ± standard deviation), no significance test: "
-    "a difference about as large as the spread means nothing."
+SPREAD = (
+    "Scores are means ± standard deviations over seeds; whether a difference is more than chance is said by the "
+    "intervals, which are over patients and seeds."
+)
+NO_VERDICT = (
+    "No verdict: it takes an arm with synthetic images, one without and validation images; a difference about as large "
+    "as the spread over seeds means nothing."
 )
 ONE_SPLIT = (
-    "All seeds share one split, so the spread shows what training varies; "
-    "what other patients would change is not in it."
+    "All seeds share one split: only its test patients count, and another split would give other numbers; "
+    "--folds 5 tests every patient once."
 )
 ONE_SEED = "One seed shows no spread at all; --seeds 3 or more does."
-ONE_GENERATOR = "One given generator serves every seed, so what its training varies is not in the spread either."
+ONE_GENERATOR = (
+    "One generator serves all seeds, so that another training of it gives another one is in no interval; "
+    "--generators 3 shows it."
+)
+GENERATOR_A_FOLD = (
+    "Each fold has one generator, so what another training of it would change is in the intervals only as far as folds "
+    "differ; --generators 3 shows it."
+)
 NO_DEVICE = "Research software, not a medical device."
 
 
@@ -76,7 +87,7 @@ def class_f1_text(result: BenchmarkResult, arm: str) -> list[str]:
 
 def difference(result: BenchmarkResult) -> dict[str, float | None] | None:
     """Macro F1 of `combined` minus `real`, each run against the one of the same seed; None where an arm is missing."""
-    f1 = {(run["arm"], run["fold"], run["seed"]): run["macro"]["f1"] for run in result.runs}
+    f1 = {(own["arm"], own["repeat"], own["seed"]): own["macro"]["f1"] for own in result.scores}
     pairs = [(value, f1.get(("real", *at))) for (arm, *at), value in f1.items() if arm == "combined"]
     gains = [combined - real for combined, real in pairs if real is not None]
     if not gains:
@@ -91,9 +102,49 @@ def seeds(result: BenchmarkResult) -> int:
 
 def caveats(result: BenchmarkResult) -> list[str]:
     """How far the numbers can be believed: what every reader must be told, whatever the result."""
+    said = [SPREAD if result.primary else NO_VERDICT]
     if seeds(result) == 1:
-        return [NO_TEST, ONE_SEED]
-    return [NO_TEST, ONE_SPLIT, ONE_GENERATOR] if result.settings.get("generator") else [NO_TEST, ONE_SPLIT]
+        said.append(ONE_SEED)
+    elif result.folds == 1:
+        said.append(ONE_SPLIT)
+    trained = {(own["fold"], own["seed"]) for own in result.generators}
+    if trained and len(trained) == result.folds:
+        said.append(ONE_GENERATOR if result.folds == 1 else GENERATOR_A_FOLD)
+    return said
+
+
+def verdict_line(result: BenchmarkResult) -> str:
+    """The verdict in a few words; nothing where there is none."""
+    primary = result.primary
+    if primary is None:
+        return ""
+    points = [f"{100 * primary[key]:+.1f}" for key in ("difference", "low", "high")]
+    return (
+        f"Verdict: {primary['verdict']}. {primary['arm']} against {primary['baseline']}: macro F1 {points[0]} points "
+        f"(95 % interval {points[1]} to {points[2]}), p {primary['p_holm']:.2g}. Recommended ratio: "
+        f"{result.recommended_ratio:g}."
+    )
+
+
+def tested_files(result: BenchmarkResult) -> list[dict[str, Any]]:
+    """The images that scores come from, of all folds."""
+    files, folds = result.splits["files"], result.splits["folds"]
+    return [files[place] for place in dict.fromkeys(place for fold in folds for place in fold["test"])]
+
+
+def chosen_text(result: BenchmarkResult) -> list[str]:
+    """What was chosen on validation patients, a line a contrast side."""
+    if result.choice is None:
+        return []
+    sides = (("with synthetic images", "augmented"), ("best without", "baseline"))
+    return [f"{name} (chosen on validation patients in each fold): {', '.join(result.choice[side])}"
+            for name, side in sides]  # fmt: skip
+
+
+def ratios(result: BenchmarkResult) -> str:
+    """The ratios that were tried; a result of an earlier version has one."""
+    given = result.settings["ratio"]
+    return ", ".join(f"{ratio:g}" for ratio in (given if isinstance(given, list) else [given]))
 
 
 def groups_in(files: Iterable[Mapping[str, Any]]) -> int:
@@ -111,13 +162,14 @@ def leaks(result: BenchmarkResult) -> list[str]:
 
 def test_images(result: BenchmarkResult) -> str:
     """What the scores come from, and what the split kept together."""
-    files = result.split["test"]
+    files, kind = tested_files(result), result.splits["grouped_by"]
     images = plural(len(files), "test image")
     if result.settings.get("test"):
         images += f" from {result.settings['test']}"
-    if result.split["grouped_by"] != "patient":
-        return f"{images}, split by file{_TOGETHER.get(result.split['grouped_by'], '')} (no patients known)"
-    return f"{images} of {plural(groups_in(files), 'patient')}, split by patient"
+    folds = f" in {result.folds} folds" if result.folds > 1 else ""
+    if kind != "patient":
+        return f"{images}, split by file{_TOGETHER.get(kind, '')}{folds} (no patients known)"
+    return f"{images} of {plural(groups_in(files), 'patient')}, split by patient{folds}"
 
 
 def description(result: BenchmarkResult) -> str:
@@ -126,7 +178,7 @@ def description(result: BenchmarkResult) -> str:
     return "; ".join(
         [
             f"{settings['data']}",
-            f"{settings['backend']} generator at {settings['size']} px, ratio {settings['ratio']:g}"
+            f"{settings['backend']} generator at {settings['size']} px, ratio {ratios(result)}"
             + (f", share {settings['share']:g}" if settings.get("share") is not None else ""),
             f"{settings['model']} classifier",
             plural(seeds(result), "seed"),
@@ -137,9 +189,9 @@ def description(result: BenchmarkResult) -> str:
 
 def split_rows(result: BenchmarkResult) -> list[tuple[str, list[tuple[int, int]]]]:
     """For each class, and for all together: (images, groups) of each part of the split."""
-    rows = []
+    rows, split = [], result.split
     for name in (*result.classes, None):
-        chosen = [[file for file in result.split[part] if name in (None, file["label"])] for part in PARTS]
+        chosen = [[file for file in split[part] if name in (None, file["label"])] for part in PARTS]
         rows.append((name or "all", [(len(files), groups_in(files)) for files in chosen]))
     return rows
 

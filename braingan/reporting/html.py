@@ -63,7 +63,7 @@ def _page(result: BenchmarkResult, pictures: Mapping[str, Path] | None) -> str:
         figures=_figures(result),
         pictures=None if pictures is None else {caption: _embedded(path) for caption, path in pictures.items()},
         parts=PARTS,
-        group={"patient": "patients", "twins": "groups"}.get(result.split["grouped_by"], "files"),
+        group={"patient": "patients", "twins": "groups"}.get(result.splits["grouped_by"], "files"),
         bad_files_shown=BAD_FILES_SHOWN,
     )
 

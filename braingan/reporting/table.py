@@ -11,6 +11,7 @@ from braingan.reporting.facts import (
     MEASURES,
     NO_DEVICE,
     caveats,
+    chosen_text,
     class_f1_text,
     description,
     difference,
@@ -20,6 +21,7 @@ from braingan.reporting.facts import (
     score_text,
     seeds,
     signed_text,
+    verdict_line,
 )
 
 WIDTH = 100
@@ -27,6 +29,7 @@ GAP = "  "
 RED = "\033[1;31m{}\033[0m"
 SCORES = "Training images of each arm (real, synthetic) and its scores on the test images:"
 BY_CLASS = "F1 of each class, mean over seeds:"
+AGAINST_REAL = "Macro F1 against real: difference, 95 % interval, p after Holm's correction:"
 Rows = list[list[str]]
 
 
@@ -41,10 +44,13 @@ def terminal_table(result: BenchmarkResult, *, colour: bool = False) -> str:
     wide = _aligned([a + b[1:] for a, b in zip(left, right, strict=True)])
     fits = len(wide.split("\n")[0]) <= WIDTH
     tables = [SCORES, wide] if fits else [SCORES, _aligned(left), BY_CLASS, _aligned(right)]
+    if declared := _declared(result):
+        tables += [AGAINST_REAL, _aligned(declared)]
     said = [_filled(line) for line in _sayings(result)]
     notes = [_filled(note, "- ") for note in result.notes]
     red = [RED.format(_filled(line)) if colour else _filled(line) for line in leaks(result)]
-    parts = [_filled(description(result)), *red, *tables, "\n".join(notes), "\n".join(said)]
+    verdict = [_filled(line) for line in (verdict_line(result), _reason(result)) if line]
+    parts = [_filled(description(result)), *red, *verdict, *tables, "\n".join(notes), "\n".join(said)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -52,11 +58,14 @@ def markdown_table(result: BenchmarkResult) -> str:
     """The result in Markdown (a pipe table), with the same words."""
     left, right = _scores(result), _classes(result)
     head, *rows = [a + b[1:] for a, b in zip(left, right, strict=True)]
-    rule = ["---"] + ["---:"] * (len(head) - 1)
-    lines = [f"| {' | '.join(row)} |" for row in ([_escaped(cell) for cell in head], rule, *rows)]
     notes = [f"- {_escaped(note)}" for note in result.notes]
     red = [f"**{_escaped(line)}**" for line in leaks(result)]
-    parts = [_escaped(description(result)), *red, "\n".join(lines), "\n".join(notes), " ".join(_sayings(result))]
+    verdict = [_escaped(line) for line in (verdict_line(result), _reason(result)) if line]
+    if verdict:
+        verdict[0] = f"**{verdict[0]}**"
+    against = _markdown(_declared(result))
+    words = " ".join(map(_escaped, _sayings(result)))
+    parts = [_escaped(description(result)), *red, *verdict, _markdown([head, *rows]), against, "\n".join(notes), words]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -74,10 +83,29 @@ def _classes(result: BenchmarkResult) -> Rows:
     ]
 
 
+def _markdown(rows: Rows) -> str:
+    if not rows:
+        return ""
+    rule = ["---"] + ["---:"] * (len(rows[0]) - 1)
+    escaped = [[_escaped(cell) for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (escaped[0], rule, *escaped[1:]))
+
+
+def _declared(result: BenchmarkResult) -> Rows:
+    own = [entry for entry in result.comparisons if entry["family"] == "declared"]
+    rows = [[entry["arm"], f"{entry['difference']:+.3f}", f"{entry['low']:+.3f} to {entry['high']:+.3f}",
+             f"{entry['p_holm']:.2g}", entry["verdict"]] for entry in own]  # fmt: skip
+    return [["arm", "difference", "interval", "p", "verdict"], *rows] if rows else []
+
+
+def _reason(result: BenchmarkResult) -> str:
+    return "" if result.primary is None else str(result.primary["reason"])
+
+
 def _sayings(result: BenchmarkResult) -> list[str]:
     gain = difference(result)
     shown = f"Macro F1, combined - real: {signed_text(gain)} over {plural(seeds(result), 'seed')}." if gain else ""
-    return [line for line in (shown, *caveats(result), NO_DEVICE) if line]
+    return [line for line in (shown, *chosen_text(result), *caveats(result), NO_DEVICE) if line]
 
 
 def _aligned(rows: Rows) -> str:
