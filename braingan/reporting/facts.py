@@ -76,8 +76,9 @@ def images_text(result: BenchmarkResult, arm: str, key: str) -> str:
 
 
 def class_f1(result: BenchmarkResult, arm: str) -> dict[str, list[float]]:
-    """F1 of each class, one value a run."""
-    return {name: [run["per_class"][name]["f1"] for run in runs_of(result, arm)] for name in result.classes}
+    """F1 of each class over the images of all folds, one value for each repeat and seed."""
+    own = [entry for entry in result.scores if entry["arm"] == arm]
+    return {name: [entry["per_class"][name]["f1"] for entry in own] for name in result.classes}
 
 
 def class_f1_text(result: BenchmarkResult, arm: str) -> list[str]:

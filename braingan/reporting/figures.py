@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from braingan.experiment.result import BenchmarkResult
-from braingan.reporting.facts import class_f1, runs_of
+from braingan.reporting.facts import class_f1
 
 WIDTH = 4.6  # inches: one column of the page, and still legible on a telephone
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")  # Okabe & Ito: told apart by everybody
@@ -54,7 +54,8 @@ def macro_figure(result: BenchmarkResult) -> str:
     figure = Figure(figsize=(WIDTH, 3.3), layout="constrained")
     axes = figure.subplots()
     for number, arm in enumerate(result.arms):
-        values = [[run["macro"][measure] for run in runs_of(result, arm)] for measure in measures]
+        own = [entry for entry in result.scores if entry["arm"] == arm]
+        values = [[entry["macro"][measure] for entry in own] for measure in measures]
         at, height = _places(number, len(result.arms), len(measures))
         axes.bar(at, [np.mean(group) for group in values], height, color=_colour(number), alpha=0.75, label=arm)
         _spread(axes, at, values, height, upright=True)
