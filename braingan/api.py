@@ -306,8 +306,9 @@ def benchmark(
 ) -> BenchmarkResult:
     """Ask whether synthetic images help a classifier: an experiment with control arms, and a verdict.
 
-    The verdict is helps, hurts, no evidence or under-powered. The split comes first; generators and classifiers learn from the training part only, choices are made on validation
-    patients, and test images are always real. A stopped benchmark goes on in the same folder.
+    The verdict is helps, hurts, no evidence or under-powered. The split comes first; generators and classifiers learn
+    from the training part only, choices are made on validation patients, and test images are always real. A stopped
+    benchmark goes on in the same folder.
 
     Args:
         data: folder with a subfolder of images for each class, or with a metadata.csv.

@@ -166,6 +166,6 @@ def _one_repeat(
         else:
             return found
     raise SplitError(
-        f"{folds} folds were asked, and no way of dealing {len(set(groups))} {unit_of(prepared)}s gives each part every "
-        "class; fewer folds may work, or more data"
+        f"{folds} folds were asked, and no way of dealing {len(set(groups))} {unit_of(prepared)}s gives each part "
+        "every class; fewer folds may work, or more data"
     )

@@ -117,11 +117,11 @@ def compare(
         b: the same of the other classifier, for the same images in the same order; it may have another number of runs.
         groups: (N,) patients, 2 or more; any values that can be compared for equality.
         metric: see above.
-        folds: (N,) which part of a cross-validation each prediction comes from, or (runs, N) where a cross-validation
-            was repeated with other folds, and a and b have the same runs. `auroc`, `average_precision` and
-            `recall_at_specificity` are then computed in each fold and averaged, because models of different folds have
-            different scales; a fold, or a class in it, without positives and negatives is left out. Other
-            measures are of all images together.
+        folds: (N,) which part of a cross-validation each prediction comes from, or an array (runs, N) where a
+            cross-validation was repeated with other folds, and a and b have the same runs. `auroc`,
+            `average_precision` and `recall_at_specificity` are then computed in each fold and averaged, because models
+            of different folds have different scales; a fold, or a class in it, without positives and negatives is left
+            out. Other measures are of all images together.
         resamples: 2 or more.
         seed: of the resamples, 0 or more.
         confidence: of the interval, between 0 and 1.

@@ -104,7 +104,7 @@ def images_of(
     patients = int(units.max()) + 1
     if patients < 2:
         raise DataError(f"groups has {patients} patient; 2 or more work, as the spread between patients is what counts")
-    one = folds if folds is None or np.ndim(folds) == 1 else np.asarray(folds)[0]
+    one = np.asarray(folds)[0] if _dealt_by_run(folds) else folds
     own = np.zeros_like(units) if one is None else _indices("folds", one, len(targets))
     return Images(targets, units, patients, own, classes)
 
@@ -116,11 +116,11 @@ def images_of_runs(
 
     Args:
         images: from `images_of`.
-        folds: (N,), or (runs, N) where repeats of a cross-validation have folds of their own.
+        folds: (N,), or an array (runs, N) where repeats of a cross-validation have folds of their own.
         a: from `predictions_of`.
         b: from `predictions_of`.
     """
-    if folds is None or np.ndim(folds) == 1:
+    if not _dealt_by_run(folds):
         return [images] * max(len(a), len(b))
     rows = np.asarray(folds)
     if rows.ndim != 2 or not len(rows) == len(a) == len(b):
@@ -128,6 +128,10 @@ def images_of_runs(
             f"folds are {_shape(rows)} for {len(a)} and {len(b)} runs; (N,), or a row for each run of both, works"
         )
     return [replace(images, folds=_indices("folds", row, len(images.targets))) for row in rows]
+
+
+def _dealt_by_run(folds: Sequence[Hashable] | np.ndarray | None) -> bool:
+    return isinstance(folds, np.ndarray) and folds.ndim > 1
 
 
 def _indices(name: str, values: Sequence[Hashable] | np.ndarray, count: int) -> np.ndarray:

@@ -19,7 +19,7 @@ from braingan.augmentation.counts import synthetic_counts
 from braingan.augmentation.synthesis import CONFIG, counts_made, write_synthetic
 from braingan.augmentation.synthetic import SyntheticSet, load_synthetic
 from braingan.data.decoding import read_pixels
-from braingan.data.files import fingerprint, read_json, replacing_folder, write_json
+from braingan.data.files import fingerprint, read_json, replacing_folder, sha256_of, write_json
 from braingan.data.locking import locked
 from braingan.data.workplace import CACHE
 from braingan.engine.devices import resolve_device
@@ -30,7 +30,7 @@ from braingan.experiment.arms import Arm, ArmImages, arms_named
 from braingan.experiment.images import LabelledImages
 from braingan.experiment.inputs import CellInputs, FoldInputs
 from braingan.experiment.settings import BenchmarkSettings
-from braingan.generation.storage import StoredGenerator, is_finished, load_run
+from braingan.generation.storage import MODEL, is_finished, load_run
 from braingan.generation.train import train_generator
 
 OWN = {"predictions", "generator_sha256", "key"}  # of a cell's file, not of the result
@@ -44,6 +44,7 @@ class Bench:
         out: the output folder, absolute.
         settings: of the benchmark.
         key: of the settings that every cell depends on.
+        images: for each fold, what images it has, in one word.
         generator: folder of the generator for all seeds, absolute; None where each fold trains its own.
         leakage: what was allowed although it leaks.
         inputs: file of `CellInputs`, for worker processes.
@@ -52,6 +53,7 @@ class Bench:
     out: Path
     settings: BenchmarkSettings
     key: str
+    images: tuple[str, ...]
     generator: Path | None = None
     leakage: tuple[str, ...] = ()
     inputs: Path | None = None
@@ -147,26 +149,26 @@ class ClassifierCell:
         ratio = f" x {self.ratio:g}" if self.ratio else ""
         return f"{self.arm}{ratio}, fold {self.fold}, seed {self.seed}"
 
-    def read(self, bench: Bench, inputs: CellInputs) -> dict[str, Any] | None:
+    def read(self, bench: Bench) -> dict[str, Any] | None:
         """Its scores and predictions; None where there are none, or of other work."""
         path = bench.out / "cells" / f"{self.name}.json"
         cell: dict[str, Any] = read_json(path) if path.exists() else {}
-        return cell if cell.get("key") == self._key(bench, inputs) else None
+        return cell if cell.get("key") == self._key(bench) else None
 
     def finished(self, bench: Bench, inputs: CellInputs) -> bool:  # noqa: D102
-        return self.read(bench, inputs) is not None
+        return self.read(bench) is not None
 
     def run(self, bench: Bench, inputs: CellInputs) -> str:
         """Train it, score it and write the file; nothing is done twice."""
-        cell = self.read(bench, inputs)
+        cell = self.read(bench)
         if cell is None:
             cell = self._scored(bench, inputs.fold(self.fold))
-            cell |= {"generator_sha256": self.generator_sha256, "key": self._key(bench, inputs)}
+            cell |= {"generator_sha256": self.generator_sha256, "key": self._key(bench)}
             write_json(bench.out / "cells" / f"{self.name}.json", cell)
         return f"macro-F1 {cell['macro']['f1']:.3f}"
 
-    def _key(self, bench: Bench, inputs: CellInputs) -> str:
-        images = inputs.fold(self.fold).key
+    def _key(self, bench: Bench) -> str:
+        images = bench.images[self.fold]
         return fingerprint([bench.key, images, self.arm, self.ratio, self.fold, self.seed, self.generator_sha256])
 
     def _scored(self, bench: Bench, inputs: FoldInputs) -> dict[str, Any]:
@@ -233,9 +235,28 @@ def cells_of_arm(
     ]
 
 
-def synthetic_images(
-    bench: Bench, inputs: FoldInputs, fold: int, seed: int, generator: str | None
-) -> LabelledImages:
+def expected_cells(settings: BenchmarkSettings, folds: int) -> list[ClassifierCell]:
+    """All classifiers of a benchmark, whether their generators are there or not; these are not named."""
+    assumed, arms = dict.fromkeys(range(settings.generators), ""), settings.registered_arms().items()
+    return [
+        cell for fold in range(folds) for name, arm in arms for cell in cells_of_arm(name, arm, settings, fold, assumed)
+    ]
+
+
+def classifiers(bench: Bench) -> list[ClassifierCell]:
+    """All classifiers whose generators are there, in the order of folds, arms, ratios and seeds."""
+    arms, folds = bench.settings.registered_arms(), range(len(bench.images))
+    needed = any(arm.uses_synthetic for arm in arms.values())
+    ready = [finished_generators(bench, fold) if needed else {} for fold in folds]
+    return [
+        cell
+        for fold in folds
+        for name, arm in arms.items()
+        for cell in cells_of_arm(name, arm, bench.settings, fold, ready[fold])
+    ]
+
+
+def synthetic_images(bench: Bench, inputs: FoldInputs, fold: int, seed: int, generator: str | None) -> LabelledImages:
     """The synthetic images of a generator, as many as the largest ratio asks for.
 
     They lie on disk, so that all arms, seeds and a later look share them; they are drawn once.
@@ -262,10 +283,10 @@ def synthetic_images(
     return _in_memory(load_synthetic(folder), inputs.train.spec.channels)
 
 
-def finished_generators(bench: Bench, fold: int) -> dict[int, StoredGenerator]:
-    """The generators of a fold that are there, by their seeds."""
-    seeds = [seed for seed in range(bench.settings.generators) if is_finished(bench.generator_folder(fold, seed))]
-    return {seed: load_run(bench.generator_folder(fold, seed)) for seed in seeds}
+def finished_generators(bench: Bench, fold: int) -> dict[int, str]:
+    """SHA-256 of the generators of a fold that are there, by their seeds."""
+    folders = {seed: bench.generator_folder(fold, seed) for seed in range(bench.settings.generators)}
+    return {seed: sha256_of(folder / MODEL) for seed, folder in folders.items() if is_finished(folder)}
 
 
 def _in_memory(synthetic: SyntheticSet, channels: int) -> LabelledImages:

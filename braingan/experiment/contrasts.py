@@ -46,7 +46,9 @@ class Choice:
 
 
 def choose(
-    labels: Mapping[str, tuple[str, float]], arms: Mapping[str, Arm], pooled: Mapping[str, Pooled],
+    labels: Mapping[str, tuple[str, float]],
+    arms: Mapping[str, Arm],
+    pooled: Mapping[str, Pooled],
     targets: Mapping[int, np.ndarray],
 ) -> Choice | None:
     """Choose the best arm without synthetic images and the best ratio with them, on validation images of each fold.
@@ -68,9 +70,13 @@ def choose(
     augmented = [label for label, (arm, _) in labels.items() if arm == family]
     scores = {label: [_mean_f1(pooled[label].validation[fold], targets[fold]) for fold in sorted(targets)]
               for label in (*baselines, *augmented)}  # fmt: skip
-    best = [[max(names, key=lambda name, at=at: scores[name][at]) for at in range(len(targets))]
-            for names in (baselines, augmented)]  # fmt: skip
-    return Choice(family, *best, scores)
+    return Choice(family, _best(baselines, scores), _best(augmented, scores), scores)
+
+
+def _best(names: Sequence[str], scores: Mapping[str, Sequence[float]]) -> list[str]:
+    """The best of some arms in each fold; of equally good ones, the first."""
+    rows = np.array([scores[name] for name in names])  # (arms, folds)
+    return [names[place] for place in rows.argmax(axis=0).tolist()]
 
 
 def _mean_f1(probabilities: np.ndarray, targets: np.ndarray) -> float:
@@ -79,8 +85,13 @@ def _mean_f1(probabilities: np.ndarray, targets: np.ndarray) -> float:
 
 
 def compare_arms(
-    labels: Mapping[str, tuple[str, float]], pooled: Mapping[str, Pooled], tested: Tested, choice: Choice | None, *,
-    margin: float, seed: int = 0,
+    labels: Mapping[str, tuple[str, float]],
+    pooled: Mapping[str, Pooled],
+    tested: Tested,
+    choice: Choice | None,
+    *,
+    margin: float,
+    seed: int = 0,
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """All comparisons of a benchmark, the primary one first.
 

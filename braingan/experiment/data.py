@@ -95,7 +95,9 @@ class BenchmarkData:
         return notes
 
 
-def load_data(sources: Sources, settings: BenchmarkSettings, preprocessing: Preprocessing, cache: Path) -> BenchmarkData:
+def load_data(
+    sources: Sources, settings: BenchmarkSettings, preprocessing: Preprocessing, cache: Path
+) -> BenchmarkData:
     """Prepare the images and split them.
 
     Args:
@@ -265,7 +267,9 @@ def _check_given_test(sources: Sources, loaded: BenchmarkData, before: Folds) ->
     unreadable = {file.file for file in held_out.bad_files}
     given = sources.splits[0].split
     if given.without(unreadable).test not in (before[0].split.test, loaded.splits[0].split.test):
-        raise SplitError(f"{sources.test} does not hold the {len(given.test)} test images of the split; give that folder")
+        raise SplitError(
+            f"{sources.test} does not hold the {len(given.test)} test images of the split; give that folder"
+        )
 
 
 def _check_classes(loaded: BenchmarkData, number: int) -> None:
@@ -282,5 +286,3 @@ def _check_classes(loaded: BenchmarkData, number: int) -> None:
             )
         if missing:
             raise SplitError(f"the {part} part has no image of class {missing[0]!r}; another --split-seed may have")
-
-

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from braingan.experiment.inputs import CellInputs
+from braingan.data.folds import Folds
+from braingan.data.split import SplitFile
 
 Cells = Mapping[tuple[str, int, int], Mapping[str, Any]]  # (label, fold, seed) -> what a cell's file says
 
@@ -23,7 +24,6 @@ class Tested:
         patients: (N,) groups.
         folds: (repeats, N) in which fold each was tested, by its number over all repeats.
         rows: (repeats, N) its place in the test part of that fold.
-        has_patients: whether the groups are patients.
     """
 
     files: list[str]
@@ -31,7 +31,6 @@ class Tested:
     patients: list[str]
     folds: np.ndarray
     rows: np.ndarray
-    has_patients: bool = True
 
     def __len__(self) -> int:
         return len(self.files)
@@ -61,28 +60,31 @@ class Pooled:
     choices: list[str] = field(default_factory=list)
 
 
-def tested_images(inputs: CellInputs, repeats: int) -> Tested:
-    """The images that every repeat tests, in the order of their names in the first fold that has them."""
-    folds = len(inputs.learning)
-    per_repeat = folds // repeats
+def tested_images(splits: Folds, classes: Sequence[str], repeats: int) -> Tested:
+    """The images that every repeat tests, in the order in which the first one tests them.
+
+    Args:
+        splits: of all repeats.
+        classes: names in label order.
+        repeats: how many there are.
+    """
+    per_repeat = len(splits) // repeats
     places: list[dict[str, tuple[int, int]]] = []
-    known: dict[str, tuple[int, str]] = {}
+    known: dict[str, SplitFile] = {}
     for repeat in range(repeats):
         own: dict[str, tuple[int, int]] = {}
         for fold in range(repeat * per_repeat, (repeat + 1) * per_repeat):
-            for row, record in enumerate(inputs.fold(fold).test.source.records):
-                own[record.file] = (fold, row)
-                known[record.file] = (record.label, record.group)
+            own |= {file.file: (fold, row) for row, file in enumerate(splits[fold].split.test)}
+            known |= {file.file: file for file in splits[fold].split.test}
         places.append(own)
     files = [file for file in known if all(file in own for own in places)]
     at = np.array([[own[file] for file in files] for own in places])
     return Tested(
         files=files,
-        targets=np.array([known[file][0] for file in files]),
-        patients=[known[file][1] for file in files],
+        targets=np.array([classes.index(known[file].label) for file in files]),
+        patients=[known[file].group for file in files],
         folds=at[:, :, 0],
         rows=at[:, :, 1],
-        has_patients=inputs.fold(0).test.source.has_patients,
     )
 
 
@@ -103,9 +105,7 @@ def pool(label: str, cells: Cells, tested: Tested, seeds: Sequence[int]) -> Pool
         places = zip(tested.folds[repeat].tolist(), tested.rows[repeat].tolist(), strict=True)
         said.append([own[fold][row] for fold, row in places])
     folds = sorted({fold for name, fold, _ in cells if name == label})
-    validation = {
-        fold: np.array([cells[label, fold, seed]["predictions"]["val"] for seed in seeds]) for fold in folds
-    }
+    validation = {fold: np.array([cells[label, fold, seed]["predictions"]["val"] for seed in seeds]) for fold in folds}
     return Pooled(np.array(said), runs, np.array([tested.folds[repeat] for repeat, _ in runs]), validation)
 
 

@@ -6,7 +6,7 @@ import itertools
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,12 @@ from braingan.errors import CellsFailedError, SettingsError
 from braingan.evaluation.classifier import build_classifier, train_classifier
 from braingan.experiment.arms import ARMS, BUILT_IN
 from braingan.experiment.attempts import FAILED, Attempt, run_cells
-from braingan.experiment.cells import Bench, ClassifierCell, GeneratorCell, cells_of_arm, claimed, finished_generators
+from braingan.experiment.cells import Bench, ClassifierCell, GeneratorCell, claimed, classifiers, expected_cells
 from braingan.experiment.data import BenchmarkData, Sources, load_data
 from braingan.experiment.engines import Engine
 from braingan.experiment.inputs import CellInputs
 from braingan.experiment.outputs import write_result
+from braingan.experiment.plan import Plan
 from braingan.experiment.result import BenchmarkResult
 from braingan.experiment.settings import EARLIER, OF_TRAINING, BenchmarkSettings
 from braingan.experiment.settling import settle_precision
@@ -61,15 +62,24 @@ def run_benchmark(
     leakage = [*loaded.leakage, *_check_generator(stored, loaded, allow_leakage=settings.allow_leakage)]
     asked = _asked(settings, loaded, stored)
     claim(out, asked, may_change=MAY_CHANGE, earlier=EARLIER)
-    loaded.splits.save(out / "split.json")
     inputs = loaded.inputs
     with locked(out / CACHE / "locks" / "precision.lock", wait=True), limited(engine.threads()):
         settings = settle_precision(out, settings, inputs.fold(0), trains=stored is None)
-    bench = _bench(out, asked, settings, generator, leakage)
-    cells = _run_all(bench, inputs, engine)
+    bench = _bench(out, asked, settings, inputs, generator, leakage)
     places = {"data": sources.data, "test": sources.test, "external": sources.external, "generator": generator}
+    plan = Plan(
+        bench,
+        loaded.splits,
+        loaded.classes,
+        {name: place.resolve().name if place else None for name, place in places.items()},
+        preprocessing.to_json(),
+        [asdict(bad) for bad in loaded.bad_files],
+        loaded.notes(),
+    )
+    plan.save()
+    _run_all(bench, inputs, engine)
     with claimed(bench, "result", wait=True):
-        return write_result(bench, loaded, settings, cells, places)
+        return write_result(plan, loaded)
 
 
 def _fitting(settings: BenchmarkSettings, sources: Sources, stored: StoredGenerator | None) -> BenchmarkSettings:
@@ -80,7 +90,12 @@ def _fitting(settings: BenchmarkSettings, sources: Sources, stored: StoredGenera
 
 
 def _bench(
-    out: Path, asked: dict[str, Any], settings: BenchmarkSettings, generator: Path | None, leakage: Sequence[str]
+    out: Path,
+    asked: dict[str, Any],
+    settings: BenchmarkSettings,
+    inputs: CellInputs,
+    generator: Path | None,
+    leakage: Sequence[str],
 ) -> Bench:
     """What cells share; paths are absolute, as a worker may run in another folder."""
     weights = Path(settings.weights).resolve() if settings.weights else None
@@ -89,47 +104,33 @@ def _bench(
         out=out.resolve(),
         settings=replace(settings, weights=str(weights) if weights else None),
         key=fingerprint([depends_on, settings.classifier_precision, sha256_of(weights) if weights else None]),
+        images=tuple(inputs.fold(fold).key for fold in range(len(inputs.learning))),
         generator=generator.resolve() if generator else None,
         leakage=tuple(leakage),
     )
 
 
-def _run_all(bench: Bench, inputs: CellInputs, engine: Engine) -> list[ClassifierCell]:
-    """Run the cells in two rounds; gives the classifiers, in the order of folds, arms, ratios and seeds.
+def _run_all(bench: Bench, inputs: CellInputs, engine: Engine) -> None:
+    """Run the cells in two rounds: generators and what needs none, then the rest.
 
     Raises:
         CellsFailedError: some failed; all others are done.
     """
-    settings, folds = bench.settings, range(len(inputs.learning))
-    arms = settings.registered_arms()
-    needed = any(arm.uses_synthetic for arm in arms.values())
+    settings = bench.settings
+    needed = any(arm.uses_synthetic for arm in settings.registered_arms().values())
     seeds = range(settings.generators if needed and not bench.generator else 0)
-    own = [GeneratorCell(fold, seed) for fold in folds for seed in seeds]
-    plain = [
-        cell
-        for fold in folds
-        for name, arm in arms.items()
-        if not arm.uses_synthetic
-        for cell in cells_of_arm(name, arm, settings, fold, {})
-    ]
+    own = [GeneratorCell(fold, seed) for fold in range(len(inputs.learning)) for seed in seeds]
+    expected = expected_cells(settings, len(inputs.learning))
     if not engine.in_process:
         with claimed(bench, "inputs", wait=True):
             bench = replace(bench, inputs=inputs.save(bench.out / CACHE))
-    _announce(bench, inputs, engine)
+    _announce(bench, inputs, engine, expected)
+    plain = [cell for cell in expected if cell.generator_seed is None]
     failed = run_cells(engine, bench, inputs, [*own, *plain])  # generators first: they take longest
-    ready = {fold: {seed: stored.sha256 for seed, stored in finished_generators(bench, fold).items()}
-             for fold in folds if needed}  # fmt: skip
-    order = [
-        cell
-        for fold in folds
-        for name, arm in arms.items()
-        for cell in cells_of_arm(name, arm, settings, fold, ready.get(fold, {}))
-    ]
-    mixed = [cell for cell in order if cell.generator_seed is not None]
+    mixed = [cell for cell in classifiers(bench) if cell.generator_seed is not None]
     failed += run_cells(engine, bench, inputs, mixed)
     if failed:
-        raise _failure(bench, failed, len(own) + len(order))
-    return order
+        raise _failure(bench, failed, len(own) + len(expected))
 
 
 def _failure(bench: Bench, failed: Sequence[Attempt], count: int) -> CellsFailedError:
@@ -141,12 +142,9 @@ def _failure(bench: Bench, failed: Sequence[Attempt], count: int) -> CellsFailed
     )
 
 
-def _announce(bench: Bench, inputs: CellInputs, engine: Engine) -> None:
+def _announce(bench: Bench, inputs: CellInputs, engine: Engine, cells: Sequence[ClassifierCell]) -> None:
     """Say how long the classifiers that are still to be trained will take, from a few measured steps."""
     settings, device = bench.settings, bench.settings.device
-    arms, assumed = settings.registered_arms(), dict.fromkeys(range(settings.generators), "")
-    cells = [cell for fold in range(len(inputs.learning)) for name, arm in arms.items()
-             for cell in cells_of_arm(name, arm, settings, fold, assumed)]  # fmt: skip
     count = sum(not (bench.out / "cells" / f"{cell.name}.json").exists() for cell in cells)
     if not count or engine.name != "local":  # what other machines take cannot be measured here
         return
