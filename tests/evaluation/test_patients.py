@@ -113,6 +113,12 @@ def test_thresholds_of_folds_are_those_of_their_patients() -> None:
         assert found[way]["measures"]["confusion"] == together.tolist()
 
 
+def test_a_probability_that_rounding_made_larger_than_one_counts_as_one() -> None:
+    rounded = np.array([[0.0, 1.004], [0.7, 0.3]])
+    found = per_patient(np.array([1, 0]), rounded, ["a", "b"], CLASSES)
+    assert found["any_positive"]["measures"]["brier"] == pytest.approx(0.3**2 / 2)
+
+
 def test_a_patient_has_one_fold_and_one_threshold() -> None:
     targets, probabilities, patients = study(pure=True)
     folds = (np.arange(len(targets)) == len(targets) - 1).astype(int)

@@ -177,7 +177,7 @@ def test_five_thousand_predictions_take_no_time() -> None:
         started = time.perf_counter()
         measures(targets, probabilities, NAMES[:2], folds=folds)
         times.append(time.perf_counter() - started)
-    assert min(times) < 0.25  # 0.02 on an idle core
+    assert min(times) < 0.25  # 0.03 on a slow core that others use, too
 
 
 LABELS, GIVEN, _, _ = outputs(2)

@@ -71,8 +71,18 @@ def test_images_may_have_a_threshold_each() -> None:
     assert predicted_classes(probabilities, np.array([0.2, 0.4])).tolist() == [1, 0]
 
 
-def test_a_threshold_between_neighbours_in_single_precision_parts_them() -> None:
+def test_a_classifier_that_is_always_wrong_has_a_threshold_that_ignores_it() -> None:
+    column = np.array([0.9, 0.1, 0.1, 0.1])
+    rows = np.stack([1 - column, column], axis=1)
+    assert threshold_for_f1(np.array([0, 1, 1, 1]), rows) == 0  # all are positive
+    assert threshold_for_f1(np.array([1, 0, 0, 0]), rows[:, ::-1]) == 1
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_a_threshold_between_neighbours_in_single_precision_parts_them(steps: int) -> None:
     low = np.float32(0.3)
+    for _ in range(steps):  # half way rounds to the even one of the two: down, or up
+        low = np.nextafter(low, np.float32(1))
     high = np.nextafter(low, np.float32(1))
     column = np.array([low, low, high, high])
     targets, probabilities = np.array([0, 0, 1, 1]), np.stack([1 - column, column], axis=1)
