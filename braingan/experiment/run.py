@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,12 +17,12 @@ from braingan.augmentation.synthesis import check_can_write
 from braingan.data.files import fingerprint, sha256_of
 from braingan.data.locking import locked
 from braingan.data.workplace import CACHE, check_place, claim
-from braingan.engine.devices import resolve_device
 from braingan.errors import CellsFailedError, SettingsError
-from braingan.evaluation.classifier import build_classifier, train_classifier
+from braingan.evaluation.classifier import build_classifier
 from braingan.experiment.arms import ARMS, BUILT_IN
 from braingan.experiment.attempts import FAILED, Attempt, run_cells
-from braingan.experiment.cells import Bench, ClassifierCell, GeneratorCell, claimed, classifiers, expected_cells
+from braingan.experiment.cells import Bench, GeneratorCell, claimed, classifiers, expected_cells
+from braingan.experiment.clock import start_clock
 from braingan.experiment.data import BenchmarkData, Sources, load_data
 from braingan.experiment.engines import Engine
 from braingan.experiment.inputs import CellInputs
@@ -34,14 +33,12 @@ from braingan.experiment.settings import EARLIER, OF_TRAINING, BenchmarkSettings
 from braingan.experiment.settling import settle_precision
 from braingan.generation.registry import BACKENDS
 from braingan.generation.samples import labels_made
-from braingan.generation.storage import StoredGenerator, load_run
+from braingan.generation.storage import StoredGenerator, is_finished, load_run
 from braingan.generation.train import check_data, check_settings
-from braingan.progress import readable_seconds
 from braingan.threads import limited
 
 log = logging.getLogger("braingan")
 
-TRIAL_STEPS = 3
 MAY_CHANGE = {"device", "seeds", "arms", "margin"}  # between two calls on one folder: more of them add to what is there
 
 
@@ -124,11 +121,13 @@ def _run_all(bench: Bench, inputs: CellInputs, engine: Engine) -> None:
     if not engine.in_process:
         with claimed(bench, "inputs", wait=True):
             bench = replace(bench, inputs=inputs.save(bench.out / CACHE))
-    _announce(bench, inputs, engine, expected)
+    todo = [cell for cell in own if not is_finished(bench.generator_folder(cell.fold, cell.seed))]
+    begun = {path.stem for path in (bench.out / "cells").glob("*.json")}
+    clock = start_clock(bench, inputs.fold(0), engine, [*todo, *(cell for cell in expected if cell.name not in begun)])
     plain = [cell for cell in expected if cell.generator_seed is None]
-    failed = run_cells(engine, bench, inputs, [*own, *plain])  # generators first: they take longest
+    failed = run_cells(engine, bench, inputs, [*own, *plain], clock)  # generators first: they take longest
     mixed = [cell for cell in classifiers(bench) if cell.generator_seed is not None]
-    failed += run_cells(engine, bench, inputs, mixed)
+    failed += run_cells(engine, bench, inputs, mixed, clock)
     if failed:
         raise _failure(bench, failed, len(own) + len(expected))
 
@@ -139,29 +138,6 @@ def _failure(bench: Bench, failed: Sequence[Attempt], count: int) -> CellsFailed
     return CellsFailedError(
         f"{len(failed)} of {count} trainings failed: {named}{more}; tracebacks are in {bench.out / FAILED}, and the "
         "same command redoes only what is not finished"
-    )
-
-
-def _announce(bench: Bench, inputs: CellInputs, engine: Engine, cells: Sequence[ClassifierCell]) -> None:
-    """Say how long the classifiers that are still to be trained will take, from a few measured steps."""
-    settings, device = bench.settings, bench.settings.device
-    count = sum(not (bench.out / "cells" / f"{cell.name}.json").exists() for cell in cells)
-    if not count or engine.name != "local":  # what other machines take cannot be measured here
-        return
-    fold, seconds = inputs.fold(0), {}
-    with limited(engine.threads()):
-        for trial in (1, 1, 1 + TRIAL_STEPS):  # the first warms up; what building takes cancels out
-            few = replace(settings.classifier, steps=trial)
-            started = time.monotonic()
-            train_classifier(
-                fold.real.images, fold.real.labels, fold.train.spec, few, seed=0, device=resolve_device(device),
-                title="trial", precision=settings.classifier_precision,
-            )  # fmt: skip
-            seconds[trial] = time.monotonic() - started
-    per_step = max(0.0, seconds[1 + TRIAL_STEPS] - seconds[1]) / TRIAL_STEPS
-    expected = readable_seconds(per_step * settings.classifier_steps * count / min(count, engine.at_once))
-    log.info(
-        "%d classifiers of %d steps will take about %s, generators apart", count, settings.classifier_steps, expected
     )
 
 
