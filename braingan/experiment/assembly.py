@@ -12,18 +12,15 @@ import numpy as np
 from braingan.data.files import read_json, sha256_of
 from braingan.data.folds import Folds
 from braingan.errors import OutputError
-from braingan.evaluation.scores import measures
+from braingan.experiment.analysis import analyse
 from braingan.experiment.cells import OWN, ClassifierCell, classifiers, expected_cells
-from braingan.experiment.contrasts import choose, compare_arms, recommended_ratio
 from braingan.experiment.plan import Plan
-from braingan.experiment.pooling import Cells, pool, tested_images
-from braingan.experiment.result import BenchmarkResult, summarise
+from braingan.experiment.result import BenchmarkResult
 from braingan.experiment.settings import BenchmarkSettings
 from braingan.generation.storage import MODEL
 from braingan.versions import versions
 
 Json = dict[str, Any]
-Labels = Mapping[str, tuple[str, float]]  # how results call an arm -> its name and ratio
 
 
 def finished_cells(plan: Plan) -> dict[ClassifierCell, Json]:
@@ -59,7 +56,11 @@ def assemble(plan: Plan, cells: Mapping[ClassifierCell, Json], *, notes: Sequenc
     labels = {names[cell]: (cell.arm, cell.ratio) for cell in cells}
     labelled = {(names[cell], cell.fold, cell.seed): said | {"arm": names[cell]}
                 for cell, said in cells.items() if cell.fold in complete}  # fmt: skip
-    found, failed = _analysed(plan, labelled, labels, complete, repeats)
+    splits = Folds(tuple(plan.splits[fold] for fold in complete))
+    numbered = {(label, complete.index(fold), seed): said for (label, fold, seed), said in labelled.items()}
+    found, failed = analyse(
+        splits, plan.classes, settings, numbered, labels, repeats=repeats, external=plan.external, columns=plan.columns
+    )
     generators = [_generator(bench.generator_folder(fold, seed), fold, seed) for fold, seed in _used(cells)]
     runs = [{key: value for key, value in own.items() if key not in OWN} for own in labelled.values()]
     trained = 0.0 if bench.generator else sum(own["seconds"] for own in generators)
@@ -68,7 +69,7 @@ def assemble(plan: Plan, cells: Mapping[ClassifierCell, Json], *, notes: Sequenc
     return BenchmarkResult(
         settings=settings.to_json() | plan.places,
         versions=versions(),
-        splits=Folds(tuple(plan.splits[fold] for fold in complete)).to_json(),
+        splits=splits.to_json(),
         classes=plan.classes,
         preprocessing=plan.preprocessing,
         runs=runs,
@@ -99,35 +100,6 @@ def _complete(cells: Iterable[ClassifierCell], expected: Sequence[int], settings
 
 def _used(cells: Iterable[ClassifierCell]) -> dict[tuple[int, int], None]:
     return dict.fromkeys((cell.fold, cell.generator_seed) for cell in cells if cell.generator_seed is not None)
-
-
-def _analysed(
-    plan: Plan, cells: Cells, labels: Labels, complete: Sequence[int], repeats: int
-) -> tuple[Json, list[str]]:
-    """What follows from the predictions, and why some comparisons could not be made."""
-    settings, classes = plan.bench.settings, plan.classes
-    splits = Folds(tuple(plan.splits[fold] for fold in complete))
-    numbered = {(label, complete.index(fold), seed): own for (label, fold, seed), own in cells.items()}
-    tested = tested_images(splits, classes, repeats)
-    pooled = {label: pool(label, numbered, tested, range(settings.seeds)) for label in labels}
-    targets = {number: np.array([classes.index(file.label) for file in fold.split.val])
-               for number, fold in enumerate(splits.folds)}  # fmt: skip
-    choice = choose(labels, settings.registered_arms(), pooled, targets)
-    comparisons, failed = compare_arms(labels, pooled, tested, choice, margin=settings.margin)
-    scores = [
-        {"arm": label, "repeat": repeat, "seed": seed}
-        | measures(tested.targets, own.probabilities[run], classes, folds=own.folds[run])
-        for label, own in pooled.items()
-        for run, (repeat, seed) in enumerate(own.runs)
-    ]
-    found = {
-        "scores": scores,
-        "summary": summarise(scores),
-        "choice": choice.to_json() if choice else None,
-        "comparisons": comparisons,
-        "recommended_ratio": recommended_ratio(labels, choice, comparisons),
-    }
-    return found, failed
 
 
 def _generator(folder: Path, fold: int, seed: int) -> Json:

@@ -43,7 +43,9 @@ class Clock:
         self._spent, self._started = 0.0, time.monotonic()
 
     def __str__(self) -> str:
-        return f"{self.finished} of {self.total} trainings done, about {readable_seconds(self.seconds_left)} left"
+        told = f"{self.finished} of {self.total} trainings done"
+        known = self.classifier > 0  # short ones are not worth a trial
+        return f"{told}, about {readable_seconds(self.seconds_left)} left" if known else told
 
     @property
     def seconds_left(self) -> float:
@@ -81,9 +83,9 @@ def start_clock(bench: Bench, inputs: FoldInputs, engine: Engine, cells: Sequenc
     clock = Clock(cells, seconds, min(len(cells), engine.at_once))
     generators = sum(isinstance(cell, GeneratorCell) for cell in cells)
     log.info(
-        "%d generators of %d steps and %d classifiers of %d will take about %s",
+        "%d generators of %d steps and %d classifiers of %d%s",
         generators, bench.settings.steps, len(cells) - generators, bench.settings.classifier_steps,
-        readable_seconds(clock.seconds_left),
+        f" will take about {readable_seconds(clock.seconds_left)}" if seconds[1] else "",
     )  # fmt: skip
     return clock
 

@@ -92,6 +92,7 @@ def compare_arms(
     *,
     margin: float,
     seed: int = 0,
+    pair: tuple[Pooled, Pooled] | None = None,
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """All comparisons of a benchmark, the primary one first.
 
@@ -102,6 +103,8 @@ def compare_arms(
         choice: what the primary contrast compares; None where there is none.
         margin: the smallest difference that matters.
         seed: of the resamples.
+        pair: what was chosen, of predictions for other images than those that the primary contrast is about; then
+            nothing is declared and all is exploratory.
 
     Returns:
         The comparisons as JSON-able dictionaries (see `docs/benchmark.md`), and why some could not be made.
@@ -110,7 +113,7 @@ def compare_arms(
     failed: list[str] = []
 
     def between(a: Pooled, b: Pooled, metric: str) -> Comparison | None:
-        folds = a.folds if len(np.unique(a.folds)) > 1 else None
+        folds = a.folds if len(tested.folds) > 1 or len(np.unique(tested.folds)) > 1 else None
         try:
             return compare(tested.targets, a.probabilities, b.probabilities, tested.patients, metric=metric,
                            folds=folds, seed=seed)  # fmt: skip
@@ -123,9 +126,11 @@ def compare_arms(
         for metric in (METRIC, *EXPLORED):
             family = "primary" if metric == METRIC else "exploratory"
             found += _judged([((AUGMENTED, BASELINE), between(a, b, metric))], family, margin)
+    if pair:
+        found += _judged([((AUGMENTED, BASELINE), between(*pair, METRIC))], "exploratory", margin)
     others = [label for label in labels if label != "real"] if "real" in labels else []
     family_of = [((label, "real"), between(pooled["real"], pooled[label], METRIC)) for label in others]
-    return found + _judged(family_of, "declared", margin), list(dict.fromkeys(failed))
+    return found + _judged(family_of, "exploratory" if pair else "declared", margin), list(dict.fromkeys(failed))
 
 
 def _judged(

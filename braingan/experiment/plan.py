@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from braingan.data.files import read_json, write_json
 from braingan.data.folds import Folds
+from braingan.data.split import SplitFile
 from braingan.errors import OutputError
 from braingan.experiment.cells import Bench
 from braingan.experiment.settings import BenchmarkSettings
@@ -27,6 +28,8 @@ class Plan:
         preprocessing: how images are prepared.
         bad_files: what was left out because it could not be read: `file`, `reason`.
         notes: what a reader must know of the images.
+        external: another site's images, which all classifiers are scored on as well.
+        columns: of the metadata, for subgroups: column -> file -> text.
     """
 
     bench: Bench
@@ -36,6 +39,8 @@ class Plan:
     preprocessing: dict[str, Any]
     bad_files: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    external: tuple[SplitFile, ...] = ()
+    columns: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def save(self) -> None:
         """Write `plan.json` and `split.json` into the output folder."""
@@ -43,7 +48,9 @@ class Plan:
         own = asdict(bench) | {"settings": bench.settings.to_json(), "generator": _text(bench.generator)}
         for name in ("out", "inputs"):  # where it lies may change
             own.pop(name)
-        facts = {name: getattr(self, name) for name in ("classes", "places", "preprocessing", "bad_files", "notes")}
+        names = ("classes", "places", "preprocessing", "bad_files", "notes", "columns")
+        facts = {name: getattr(self, name) for name in names}
+        facts["external"] = [asdict(file) for file in self.external]
         self.splits.save(bench.out / SPLITS)
         write_json(bench.out / PLAN, {"bench": own} | facts)
 
@@ -67,7 +74,8 @@ class Plan:
                 generator=Path(own["generator"]) if own["generator"] else None,
                 leakage=tuple(own["leakage"]),
             )
-            return cls(bench, Folds.load(out / SPLITS), **value)
+            external = tuple(SplitFile(**file) for file in value.pop("external"))
+            return cls(bench, Folds.load(out / SPLITS), external=external, **value)
         except (KeyError, TypeError, AttributeError) as error:
             raise OutputError(f"{out / PLAN} is no plan of this version's benchmark: {error}") from error
 

@@ -37,6 +37,9 @@ class BenchmarkResult:
         choice: what was chosen on validation patients in each fold; null where nothing was.
         comparisons: the primary contrast first; see `docs/benchmark.md`.
         recommended_ratio: synthetic images for each real one that the result speaks for; null without a verdict.
+        variance: arm -> standard deviation of macro-F1 by `split`, `generator`, `classifier`: see `split_variance`.
+        subgroups: see `compare_subgroups`.
+        external: `images`, `patients`, `summary` and `comparisons` on another site's images; null without any.
         generators: one a training: `fold`, `seed`, `sha256`, `seconds`, `losses` (step, d_loss, g_loss).
         intensity: histograms of the pixels of `real` and `synthetic` training images: shares that sum to 1.
         bad_files: what was left out because it could not be read: `file`, `reason`.
@@ -62,6 +65,9 @@ class BenchmarkResult:
     choice: Json | None = None
     comparisons: list[Json] = field(default_factory=list)
     recommended_ratio: float | None = None
+    variance: Json = field(default_factory=dict)
+    subgroups: list[Json] = field(default_factory=list)
+    external: Json | None = None
 
     def to_json(self) -> Json:
         """As a JSON-able dictionary."""

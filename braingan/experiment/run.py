@@ -16,6 +16,7 @@ from braingan.augmentation.leaks import check_choice, check_classes, check_gener
 from braingan.augmentation.synthesis import check_can_write
 from braingan.data.files import fingerprint, sha256_of
 from braingan.data.locking import locked
+from braingan.data.split import split_files
 from braingan.data.workplace import CACHE, check_place, claim
 from braingan.errors import CellsFailedError, SettingsError
 from braingan.evaluation.classifier import build_classifier
@@ -31,6 +32,7 @@ from braingan.experiment.plan import Plan
 from braingan.experiment.result import BenchmarkResult
 from braingan.experiment.settings import EARLIER, OF_TRAINING, BenchmarkSettings
 from braingan.experiment.settling import settle_precision
+from braingan.experiment.subgroups import subgroup_columns
 from braingan.generation.registry import BACKENDS
 from braingan.generation.samples import labels_made
 from braingan.generation.storage import StoredGenerator, is_finished, load_run
@@ -72,6 +74,8 @@ def run_benchmark(
         preprocessing.to_json(),
         [asdict(bad) for bad in loaded.bad_files],
         loaded.notes(),
+        () if inputs.external is None else split_files(inputs.external, range(len(inputs.external))),
+        subgroup_columns((inputs.held_out or inputs.everything).source.records),
     )
     plan.save()
     _run_all(bench, inputs, engine)
