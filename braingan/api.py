@@ -284,6 +284,7 @@ def benchmark(
     train_patients: int | None = None,
     test: Path | None = None,
     external: Path | None = None,
+    curve: Numbers | None = None,
     split: Path | None = None,
     generator: Path | None = None,
     weights: Path | None = None,
@@ -337,6 +338,7 @@ def benchmark(
         limit_patients: keep the training images of a class of so many patients.
         train_patients: keep so many training patients.
         external: folder of another site's images, which all classifiers are scored on as well.
+        curve: parts of the training patients that real images alone are learned from as well: 0.25,0.5.
         test: folder of test images; DATA is then split into training and validation only.
         split: split file to use instead of a new split.
         generator: folder of a trained generator, instead of training; refused if it has seen held-out images.
@@ -378,7 +380,7 @@ def benchmark(
         backend=backend, hyperparameters=hyperparameters or {}, size=size, channels=channels, steps=steps,
         batch_size=batch_size, class_sampling=class_sampling, share=share, model=model, **design, margin=margin,
         limit=counts_of(limit, "limit"), limit_patients=counts_of(limit_patients, "limit-patients"),
-        train_patients=train_patients,
+        train_patients=train_patients, curve=() if curve is None else numbers_of(curve, "curve"),
         precision=precision, classifier_precision=classifier_precision, patience=patience,
         weights=str(weights) if weights else None,
         pretrained=pretrained, classifier_steps=classifier_steps, classifier_batch_size=classifier_batch_size,

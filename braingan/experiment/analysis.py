@@ -16,6 +16,7 @@ from braingan.evaluation.thresholds import threshold_for_f1
 from braingan.evaluation.variance import split_variance
 from braingan.experiment.arms import Arm
 from braingan.experiment.contrasts import Choice, choose, compare_arms, recommended_ratio
+from braingan.experiment.curve import PATIENTS, learning_curve
 from braingan.experiment.pooling import Cells, Pooled, Tested, chosen, pool, tested_images
 from braingan.experiment.result import summarise
 from braingan.experiment.settings import BenchmarkSettings
@@ -55,20 +56,25 @@ def analyse(
     tested = tested_images(splits, classes, repeats)
     pooled = {label: pool(label, cells, tested, range(settings.seeds)) for label in labels}
     targets = {number: _targets(fold.split.val, classes) for number, fold in enumerate(splits.folds)}
-    choice = choose(labels, arms, pooled, targets)
-    comparisons, failed = compare_arms(labels, pooled, tested, choice, margin=settings.margin)
+    declared = {label: own for label, own in labels.items() if not label.endswith(PATIENTS)}
+    choice = choose(declared, arms, pooled, targets)
+    comparisons, failed = compare_arms(declared, pooled, tested, choice, margin=settings.margin)
     scores = [
         {"arm": label, "repeat": repeat, "seed": seed} | _scored(tested, own, run, classes, targets)
         for label, own in pooled.items()
         for run, (repeat, seed) in enumerate(own.runs)
     ]
+    summary = summarise(scores)
     found = {
         "scores": scores,
-        "summary": summarise(scores),
+        "summary": summary,
         "choice": choice.to_json() if choice else None,
         "comparisons": comparisons,
-        "recommended_ratio": recommended_ratio(labels, choice, comparisons),
+        "recommended_ratio": recommended_ratio(declared, choice, comparisons),
         "variance": _variance(cells, labels, arms, settings, len(splits)),
+        "curve": learning_curve(
+            settings.curve_arm or "", settings.curve, summary, splits, next(iter(comparisons), None) if choice else None
+        ),
         "subgroups": compare_subgroups(tested, pooled, choice, classes, columns or {}),
     }
     if external:

@@ -14,6 +14,7 @@ from braingan.data.folds import Folds
 from braingan.errors import OutputError
 from braingan.experiment.analysis import analyse
 from braingan.experiment.cells import OWN, ClassifierCell, classifiers, expected_cells
+from braingan.experiment.curve import curve_label
 from braingan.experiment.plan import Plan
 from braingan.experiment.result import BenchmarkResult
 from braingan.experiment.settings import BenchmarkSettings
@@ -52,7 +53,7 @@ def assemble(plan: Plan, cells: Mapping[ClassifierCell, Json], *, notes: Sequenc
         )
     partial = len(complete) < len(expected)
     repeats = 1 if partial and len(complete) < settings.folds else len(complete) // settings.folds
-    names = {cell: label_of(cell.arm, cell.ratio, settings) for cell in cells}
+    names = {cell: label_of(cell, settings) for cell in cells}
     labels = {names[cell]: (cell.arm, cell.ratio) for cell in cells}
     labelled = {(names[cell], cell.fold, cell.seed): said | {"arm": names[cell]}
                 for cell, said in cells.items() if cell.fold in complete}  # fmt: skip
@@ -83,10 +84,12 @@ def assemble(plan: Plan, cells: Mapping[ClassifierCell, Json], *, notes: Sequenc
     )
 
 
-def label_of(arm: str, ratio: float, settings: BenchmarkSettings) -> str:
-    """How results call an arm; of several ratios, each is an arm of its own."""
-    several = len(settings.ratio) > 1 and settings.registered_arms()[arm].by_ratio
-    return f"{arm}@{ratio:g}" if several else arm
+def label_of(cell: ClassifierCell, settings: BenchmarkSettings) -> str:
+    """How results call an arm; of several ratios, and of parts of the patients, each is an arm of its own."""
+    if cell.patients < 1:
+        return curve_label(cell.arm, cell.patients)
+    several = len(settings.ratio) > 1 and settings.registered_arms()[cell.arm].by_ratio
+    return f"{cell.arm}@{cell.ratio:g}" if several else cell.arm
 
 
 def _complete(cells: Iterable[ClassifierCell], expected: Sequence[int], settings: BenchmarkSettings) -> list[int]:

@@ -20,6 +20,7 @@ from braingan.augmentation.synthesis import CONFIG, counts_made, write_synthetic
 from braingan.augmentation.synthetic import SyntheticSet, load_synthetic
 from braingan.data.decoding import read_pixels
 from braingan.data.files import fingerprint, read_json, replacing_folder, sha256_of, write_json
+from braingan.data.limits import Limits, limit
 from braingan.data.locking import locked
 from braingan.data.workplace import CACHE
 from braingan.engine.devices import resolve_device
@@ -130,6 +131,7 @@ class ClassifierCell:
         ratio: synthetic images for each real one; 0 where the arm uses none.
         generator_seed: which of the fold's generators its synthetic images come from; None where it uses none.
         generator_sha256: of that generator.
+        patients: share of the training patients whose real images it learns from, above 0.
     """
 
     arm: str
@@ -138,16 +140,19 @@ class ClassifierCell:
     ratio: float = 0.0
     generator_seed: int | None = None
     generator_sha256: str | None = None
+    patients: float = 1.0
 
     @property
     def name(self) -> str:  # noqa: D102
         ratio = f"-ratio{self.ratio:g}" if self.ratio else ""
-        return f"{self.arm}{ratio}-fold{self.fold}-seed{self.seed}"
+        part = f"-patients{self.patients:g}" if self.patients < 1 else ""
+        return f"{self.arm}{ratio}{part}-fold{self.fold}-seed{self.seed}"
 
     @property
     def title(self) -> str:  # noqa: D102
         ratio = f" x {self.ratio:g}" if self.ratio else ""
-        return f"{self.arm}{ratio}, fold {self.fold}, seed {self.seed}"
+        part = f", {self.patients:.0%} of the patients" if self.patients < 1 else ""
+        return f"{self.arm}{ratio}{part}, fold {self.fold}, seed {self.seed}"
 
     def read(self, bench: Bench) -> dict[str, Any] | None:
         """Its scores and predictions; None where there are none, or of other work."""
@@ -169,7 +174,8 @@ class ClassifierCell:
 
     def _key(self, bench: Bench) -> str:
         images = bench.images[self.fold]
-        return fingerprint([bench.key, images, self.arm, self.ratio, self.fold, self.seed, self.generator_sha256])
+        own = [self.arm, self.ratio, self.patients, self.fold, self.seed, self.generator_sha256]
+        return fingerprint([bench.key, images, *own])
 
     def _scored(self, bench: Bench, inputs: FoldInputs) -> dict[str, Any]:
         settings, spec = bench.settings, inputs.train.spec
@@ -187,6 +193,7 @@ class ClassifierCell:
         return {
             "arm": self.arm,
             "ratio": self.ratio,
+            "patients": self.patients,
             "fold": self.fold,
             "seed": self.seed,
             "generator": self.generator_seed,
@@ -203,12 +210,26 @@ class ClassifierCell:
         }
 
     def _images(self, bench: Bench, inputs: FoldInputs) -> ArmImages:
-        real, left_out = inputs.real, inputs.left_out
+        left_out = inputs.left_out
+        real = inputs.real
+        if self.patients < 1:
+            real = real.at(torch.tensor(part_of_patients(inputs, self.patients, bench.settings.split_seed + self.fold)))
         drawn = real.none()
         if self.generator_seed is not None:
             counts = synthetic_counts(inputs.train.source.targets, self.ratio)
             drawn = synthetic_images(bench, inputs, self.fold, self.generator_seed, self.generator_sha256).first(counts)
         return ArmImages(real, drawn, LabelledImages(left_out.images, left_out.labels), seed=self.seed)
+
+
+def part_of_patients(inputs: FoldInputs, share: float, seed: int) -> list[int]:
+    """Places of the training images of some of the patients; those of a smaller share are among those of a larger one.
+
+    Raises:
+        SplitError: they leave a class without images.
+    """
+    groups = len({record.group for record in inputs.train.source.records})
+    few = Limits(train_patients=max(1, round(share * groups)))
+    return limit(inputs.train, range(len(inputs.train)), few, seed=seed)[0]
 
 
 def cells_of_arm(
@@ -225,7 +246,8 @@ def cells_of_arm(
             classifiers' seeds take them in turn.
     """
     if not arm.uses_synthetic:
-        return [ClassifierCell(name, fold, seed) for seed in range(settings.seeds)]
+        parts = (*settings.curve, 1.0) if name == settings.curve_arm else (1.0,)
+        return [ClassifierCell(name, fold, seed, patients=part) for part in parts for seed in range(settings.seeds)]
     ratios = settings.ratio if arm.by_ratio else (max(settings.ratio),)
     return [
         ClassifierCell(name, fold, seed, ratio, own, generators[own])

@@ -123,7 +123,7 @@ def write_predictions(
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["arm", "run", "fold", "seed", "file", "patient", "target", *(f"p_{name}" for name in classes)])
         for cell, said in cells.items():
-            arm, run = label_of(cell.arm, cell.ratio, settings), cell.fold // settings.folds
+            arm, run = label_of(cell, settings), cell.fold // settings.folds
             source = getattr(loaded.inputs.fold(cell.fold), part).source
             for record, row in zip(source.records, said["predictions"][part], strict=True):
                 patient = record.group if source.has_patients else ""

@@ -39,6 +39,7 @@ class BenchmarkResult:
         recommended_ratio: synthetic images for each real one that the result speaks for; null without a verdict.
         variance: arm -> standard deviation of macro-F1 by `split`, `generator`, `classifier`: see `split_variance`.
         subgroups: see `compare_subgroups`.
+        curve: the learning curve of the real images, and what synthetic ones are worth on it: see `learning_curve`.
         external: `images`, `patients`, `summary` and `comparisons` on another site's images; null without any.
         generators: one a training: `fold`, `seed`, `sha256`, `seconds`, `losses` (step, d_loss, g_loss).
         intensity: histograms of the pixels of `real` and `synthetic` training images: shares that sum to 1.
@@ -68,6 +69,7 @@ class BenchmarkResult:
     variance: Json = field(default_factory=dict)
     subgroups: list[Json] = field(default_factory=list)
     external: Json | None = None
+    curve: Json | None = None
 
     def to_json(self) -> Json:
         """As a JSON-able dictionary."""

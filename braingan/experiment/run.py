@@ -22,7 +22,7 @@ from braingan.errors import CellsFailedError, SettingsError
 from braingan.evaluation.classifier import build_classifier
 from braingan.experiment.arms import ARMS, BUILT_IN
 from braingan.experiment.attempts import FAILED, Attempt, run_cells
-from braingan.experiment.cells import Bench, GeneratorCell, claimed, classifiers, expected_cells
+from braingan.experiment.cells import Bench, GeneratorCell, claimed, classifiers, expected_cells, part_of_patients
 from braingan.experiment.clock import start_clock
 from braingan.experiment.data import BenchmarkData, Sources, load_data
 from braingan.experiment.engines import Engine
@@ -41,7 +41,13 @@ from braingan.threads import limited
 
 log = logging.getLogger("braingan")
 
-MAY_CHANGE = {"device", "seeds", "arms", "margin"}  # between two calls on one folder: more of them add to what is there
+MAY_CHANGE = {
+    "device",
+    "seeds",
+    "arms",
+    "curve",
+    "margin",
+}  # between two calls on one folder: more of them add to what is there
 
 
 def run_benchmark(
@@ -199,6 +205,9 @@ def _check(settings: BenchmarkSettings, loaded: BenchmarkData, stored: StoredGen
             raise SettingsError(
                 f"ratio {min(settings.ratio):g} leaves class {empty[0]!r} without synthetic images; a larger one works"
             )
+    for number in range(len(loaded.splits) if settings.curve else 0):
+        for share in settings.curve:
+            part_of_patients(loaded.inputs.fold(number), share, settings.split_seed + number)
     with torch.random.fork_rng(devices=[]):
         build_classifier(settings.classifier, first.spec)
     return replace(settings, **{name: getattr(training, name) for name in OF_TRAINING})

@@ -27,6 +27,8 @@ EARLIER: dict[str, Any] = {
 }  # fmt: skip
 OPTIONAL = {"weights": (str,), "share": (int, float), "train_patients": (int,)}  # their kinds where they are not None
 
+LISTS = ("ratio", "arms", "curve")
+
 QUICK = ("real", "real+classic", "synthetic", "combined", "combined+classic", "shuffled")
 ALL = (
     "real", "natural", "real+classic", "real+mixup", "synthetic", "combined", "combined+classic", "pretrain+finetune",
@@ -36,7 +38,7 @@ MANY_RATIOS = (0.25, 0.5, 1.0, 2.0)
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {"folds": 1, "repeats": 1, "generators": 1, "seeds": 3, "ratio": (1.0,), "arms": QUICK},
     "standard": {"folds": 5, "repeats": 1, "generators": 1, "seeds": 3, "ratio": MANY_RATIOS, "arms": ALL},
-    "thorough": {"folds": 5, "repeats": 2, "generators": 3, "seeds": 3, "ratio": MANY_RATIOS, "arms": ALL},
+    "thorough": {"folds": 5, "repeats": 2, "generators": 2, "seeds": 4, "ratio": MANY_RATIOS, "arms": ALL},
 }
 
 
@@ -69,6 +71,7 @@ class BenchmarkSettings:
     limit: Mapping[str, int] = field(default_factory=dict)
     limit_patients: Mapping[str, int] = field(default_factory=dict)
     train_patients: int | None = None
+    curve: tuple[float, ...] = ()
     margin: float = 0.02
     device: str = "auto"
     skip_bad: bool = False
@@ -101,11 +104,23 @@ class BenchmarkSettings:
         if not 0 < self.margin < 1:
             raise SettingsError(f"margin {self.margin} was asked; above 0 and below 1 works, such as 0.02 for 2 points")
         self.limits.check_numbers()
+        wrong = [part for part in self.curve if not 0 < part < 1]
+        if wrong:
+            raise SettingsError(
+                f"a curve with {wrong[0]:g} of the training patients was asked; above 0 and below 1 works, such as 0.5"
+            )
+        if self.curve and not self.curve_arm:
+            raise SettingsError("a curve was asked without the arms real+classic and real; one of them works")
 
     @property
     def limits(self) -> Limits:
         """What the training part may keep."""
         return Limits(self.limit, self.limit_patients, self.train_patients)
+
+    @property
+    def curve_arm(self) -> str | None:
+        """The arm whose learning curve is drawn; None where there is none."""
+        return next((name for name in ("real+classic", "real") if name in self.arms), None)
 
     def registered_arms(self) -> dict[str, Arm]:
         """The arms by name.
@@ -132,7 +147,7 @@ class BenchmarkSettings:
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON-able dictionary."""
-        return asdict(self) | {"ratio": list(self.ratio), "arms": list(self.arms)}
+        return asdict(self) | {name: list(getattr(self, name)) for name in LISTS}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
@@ -150,7 +165,7 @@ class BenchmarkSettings:
             accepted = (*OPTIONAL[name], kind) if name in OPTIONAL else (int, float) if kind is float else kind
             if name not in default or not isinstance(given, accepted):
                 raise OutputError(f"{name}={given!r} is no setting of this version's benchmark")
-        return cls(**value | {"ratio": tuple(value["ratio"]), "arms": tuple(value["arms"])})
+        return cls(**value | {name: tuple(value[name]) for name in LISTS if name in value})
 
 
 def preset_named(name: str, **given: Any) -> dict[str, Any]:
