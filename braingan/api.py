@@ -397,6 +397,24 @@ def benchmark(
     return result
 
 
+def report(out: Path, *, without_images: bool = False) -> BenchmarkResult:
+    """Write the report of a benchmark again, from what lies in its folder: report.html and table.md.
+
+    Nothing is trained. For a page to be sent, `without_images` leaves pictures and patients' ids out; names of files
+    stay in, so that images can be found: look whether these tell of patients.
+
+    Args:
+        out: folder of a benchmark: result.json, and predictions.csv and pictures where they are there.
+        without_images: leave pictures and patients' ids out.
+
+    Raises:
+        OutputError: there is no result in it, or something in it is damaged.
+    """
+    from braingan.reporting.write import rewrite_reports
+
+    return rewrite_reports(Path(out), without_images=without_images)
+
+
 def compare_files(
     a: Path,
     b: Path,

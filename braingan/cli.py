@@ -264,6 +264,7 @@ for _function, _show in (
     (api.sample, _show_sample),
     (api.augment, _show_augment),
     (api.benchmark, _show_benchmark),
+    (api.report, _show_benchmark),
     (api.compare_files, _show_compare),
 ):
     _command(_function, _show)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from braingan.data.folds import LEFT_OUT
 from braingan.data.split import PARTS
-from braingan.experiment.result import BenchmarkResult
+from braingan.experiment.result import BenchmarkResult, summarise
 
 MEASURES = {"precision": "precision", "recall": "recall", "f1": "F1", "accuracy": "accuracy"}
+METRICS = {"macro_f1": "macro F1", "auroc": "AUROC", "balanced_accuracy": "balanced accuracy"}
+FAMILIES = ("primary", "declared", "exploratory")
+UNKNOWN = "–"  # noqa: RUF001 - a dash, as tables have it
 
 SPREAD = (
     "Scores are means ± standard deviations over seeds; whether a difference is more than chance is said by the "
@@ -42,6 +47,8 @@ def score_text(score: Mapping[str, float | None]) -> str:
     >>> score_text({"mean": 0.8121, "std": 0.0131}), score_text({"mean": 0.8, "std": None})
     ('0.812 ± 0.013', '0.800')
     """
+    if score["mean"] is None:
+        return UNKNOWN
     spread = "" if score["std"] is None else f" ± {score['std']:.3f}"
     return f"{score['mean']:.3f}{spread}"
 
@@ -55,6 +62,16 @@ def signed_text(score: Mapping[str, float | None]) -> str:
     return ("" if (score["mean"] or 0) < 0 else "+") + score_text(score)
 
 
+def points_text(value: float) -> str:
+    """A difference in hundredths of the measure.
+
+    >>> points_text(0.0314), points_text(-0.00001)
+    ('+3.1', '0.0')
+    """
+    shown = f"{100 * value:+.1f}"
+    return shown[1:] if shown in {"+0.0", "-0.0"} else shown
+
+
 def plural(count: int, noun: str) -> str:
     """A count with its noun.
 
@@ -62,6 +79,42 @@ def plural(count: int, noun: str) -> str:
     ('1 seed', '3 seeds')
     """
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def counted(names: Sequence[str]) -> str:
+    """Names with how often each occurs.
+
+    >>> counted(["real", "real", "natural"]), counted(["real"])
+    ('real in 2 folds, natural in 1 fold', 'real')
+    """
+    counts = Counter(names)
+    if len(counts) < 2:
+        return "".join(counts)
+    return ", ".join(f"{name} in {plural(count, 'fold')}" for name, count in counts.most_common())
+
+
+def mean_and_std(values: Iterable[float | None]) -> dict[str, float | None]:
+    """Of a sample; unknown where one of them is."""
+    known = list(values)
+    if not known or None in known:
+        return {"mean": None, "std": None}
+    numbers = np.array(known, dtype=float)
+    return {"mean": float(numbers.mean()), "std": float(numbers.std(ddof=1)) if len(known) > 1 else None}
+
+
+def scored(result: BenchmarkResult) -> list[dict[str, Any]]:
+    """Scores over the images of all folds; where there are none (an earlier version), those of the single runs."""
+    return result.scores or [{"repeat": run.get("fold", 0)} | run for run in result.runs]
+
+
+def summary(result: BenchmarkResult) -> dict[str, Any]:
+    """Arm -> measure -> mean and standard deviation."""
+    return result.summary or summarise(scored(result))
+
+
+def scores_of(result: BenchmarkResult, arm: str) -> list[dict[str, Any]]:
+    """The scores of one arm."""
+    return [entry for entry in scored(result) if entry["arm"] == arm]
 
 
 def runs_of(result: BenchmarkResult, arm: str) -> list[dict[str, Any]]:
@@ -72,33 +125,44 @@ def runs_of(result: BenchmarkResult, arm: str) -> list[dict[str, Any]]:
 def images_text(result: BenchmarkResult, arm: str, key: str) -> str:
     """How many training images an arm had: one number, or from-to where runs differ."""
     counts = sorted({int(run[key]) for run in runs_of(result, arm)})
+    if not counts:
+        return UNKNOWN
     return f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
 
 
 def class_f1(result: BenchmarkResult, arm: str) -> dict[str, list[float]]:
     """F1 of each class over the images of all folds, one value for each repeat and seed."""
-    own = [entry for entry in result.scores if entry["arm"] == arm]
+    own = scores_of(result, arm)
     return {name: [entry["per_class"][name]["f1"] for entry in own] for name in result.classes}
 
 
 def class_f1_text(result: BenchmarkResult, arm: str) -> list[str]:
     """F1 of each class, the mean over runs."""
-    return [f"{np.mean(values):.3f}" for values in class_f1(result, arm).values()]
+    return [f"{np.mean(values):.3f}" if values else UNKNOWN for values in class_f1(result, arm).values()]
 
 
 def difference(result: BenchmarkResult) -> dict[str, float | None] | None:
-    """Macro F1 of `combined` minus `real`, each run against the one of the same seed; None where an arm is missing."""
-    f1 = {(own["arm"], own["repeat"], own["seed"]): own["macro"]["f1"] for own in result.scores}
+    """Macro F1 of `combined` minus `real`, each run against the one of the same seed.
+
+    For results without comparisons, which say it better; None for these, and where an arm is missing.
+    """
+    if result.comparisons:
+        return None
+    f1 = {(own["arm"], own["repeat"], own["seed"]): own["macro"]["f1"] for own in scored(result)}
     pairs = [(value, f1.get(("real", *at))) for (arm, *at), value in f1.items() if arm == "combined"]
     gains = [combined - real for combined, real in pairs if real is not None]
-    if not gains:
-        return None
-    return {"mean": float(np.mean(gains)), "std": float(np.std(gains, ddof=1)) if len(gains) > 1 else None}
+    return mean_and_std(gains) if gains else None
 
 
 def seeds(result: BenchmarkResult) -> int:
     """How many seeds ran."""
     return len({run["seed"] for run in result.runs})
+
+
+def runs_per_arm(result: BenchmarkResult) -> int:
+    """Over how many runs (repeats and seeds) the scores of an arm are spread, at most."""
+    counts = Counter(entry["arm"] for entry in scored(result))
+    return max(counts.values(), default=0)
 
 
 def caveats(result: BenchmarkResult) -> list[str]:
@@ -108,10 +172,42 @@ def caveats(result: BenchmarkResult) -> list[str]:
         said.append(ONE_SEED)
     elif result.folds == 1:
         said.append(ONE_SPLIT)
-    trained = {(own["fold"], own["seed"]) for own in result.generators}
+    trained = {(own.get("fold", 0), own["seed"]) for own in result.generators}
     if trained and len(trained) == result.folds:
         said.append(ONE_GENERATOR if result.folds == 1 else GENERATOR_A_FOLD)
     return said
+
+
+def metric_text(name: str) -> str:
+    """How people call a measure."""
+    return METRICS.get(name, name.replace("_", " "))
+
+
+def families(result: BenchmarkResult) -> dict[str, list[dict[str, Any]]]:
+    """The comparisons of each family that there is: the primary contrast, what was declared, what is exploratory."""
+    found = {name: [own for own in result.comparisons if own["family"] == name] for name in FAMILIES}
+    return {name: listed for name, listed in found.items() if listed}
+
+
+def interval_text(comparison: Mapping[str, Any]) -> str:
+    """Both ends in points."""
+    return f"{points_text(comparison['low'])} to {points_text(comparison['high'])}"
+
+
+def confidence_text(comparison: Mapping[str, Any]) -> str:
+    """Such as `95 %`."""
+    return f"{100 * comparison.get('confidence', 0.95):g} %"
+
+
+def p_text(value: float | None) -> str:
+    """A p-value, with no more digits than it can bear.
+
+    >>> p_text(0.4227), p_text(0.00002), p_text(None)
+    ('0.42', '< 0.001', '–')
+    """
+    if value is None:
+        return UNKNOWN
+    return "< 0.001" if value < 0.001 else f"{value:.2g}"
 
 
 def verdict_line(result: BenchmarkResult) -> str:
@@ -119,11 +215,11 @@ def verdict_line(result: BenchmarkResult) -> str:
     primary = result.primary
     if primary is None:
         return ""
-    points = [f"{100 * primary[key]:+.1f}" for key in ("difference", "low", "high")]
+    ratio = "" if result.recommended_ratio is None else f" Recommended ratio: {result.recommended_ratio:g}."
     return (
-        f"Verdict: {primary['verdict']}. {primary['arm']} against {primary['baseline']}: macro F1 {points[0]} points "
-        f"(95 % interval {points[1]} to {points[2]}), p {primary['p_holm']:.2g}. Recommended ratio: "
-        f"{result.recommended_ratio:g}."
+        f"Verdict: {primary['verdict']}. {primary['arm'].capitalize()} against {primary['baseline']}: "
+        f"{metric_text(primary['metric'])} {points_text(primary['difference'])} points "
+        f"({confidence_text(primary)} interval {interval_text(primary)}), p {p_text(primary['p_holm'])}.{ratio}"
     )
 
 
@@ -134,11 +230,11 @@ def tested_files(result: BenchmarkResult) -> list[dict[str, Any]]:
 
 
 def chosen_text(result: BenchmarkResult) -> list[str]:
-    """What was chosen on validation patients, a line a contrast side."""
+    """What was chosen on validation patients, a line for each side of the primary contrast."""
     if result.choice is None:
         return []
-    sides = (("with synthetic images", "augmented"), ("best without", "baseline"))
-    return [f"{name} (chosen on validation patients in each fold): {', '.join(result.choice[side])}"
+    sides = (("With synthetic images", "augmented"), ("Best without", "baseline"))
+    return [f"{name} (chosen on validation patients in each fold): {counted(result.choice[side])}."
             for name, side in sides]  # fmt: skip
 
 
@@ -188,12 +284,19 @@ def description(result: BenchmarkResult) -> str:
     )
 
 
-def split_rows(result: BenchmarkResult) -> list[tuple[str, list[tuple[int, int]]]]:
-    """For each class, and for all together: (images, groups) of each part of the split."""
-    rows, split = [], result.split
+def parts_of(result: BenchmarkResult) -> list[str]:
+    """The parts of a fold; images that limits left out are one where there are any."""
+    return [*PARTS, *([LEFT_OUT] if any(fold.get(LEFT_OUT) for fold in result.splits["folds"]) else [])]
+
+
+def split_rows(result: BenchmarkResult, fold: int) -> list[tuple[str, list[tuple[int, int]]]]:
+    """For each class, and for all together: (images, groups) of each part of a fold; see `parts_of`."""
+    files, places = result.splits["files"], result.splits["folds"][fold]
+    rows = []
     for name in (*result.classes, None):
-        chosen = [[file for file in split[part] if name in (None, file["label"])] for part in PARTS]
-        rows.append((name or "all", [(len(files), groups_in(files)) for files in chosen]))
+        own = [[files[at] for at in places.get(part, ())] for part in parts_of(result)]
+        chosen = [[file for file in part if name in (None, file["label"])] for part in own]
+        rows.append((name or "all", [(len(part), groups_in(part)) for part in chosen]))
     return rows
 
 
