@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 DEMO ?= demo
 QUICK := --size 32 --steps 300 --hyperparameters base_channels=16
-CLASSIFIERS := --ratio 1 --classifier-steps 150 --seeds 2
+CLASSIFIERS := --ratio 1 --classifier-steps 100 --arms real,real+classic,combined,combined+classic
 
 .PHONY: setup demo test test-all check docs
 
