@@ -17,7 +17,7 @@ from braingan.evaluation.variance import split_variance
 from braingan.experiment.arms import Arm
 from braingan.experiment.contrasts import Choice, choose, compare_arms, recommended_ratio
 from braingan.experiment.curve import PATIENTS, learning_curve
-from braingan.experiment.pooling import Cells, Pooled, Tested, chosen, pool, tested_images
+from braingan.experiment.pooling import Cells, Pooled, ScoredImages, chosen, pool, scored_images
 from braingan.experiment.result import summarise
 from braingan.experiment.settings import BenchmarkSettings
 from braingan.experiment.subgroups import compare_subgroups
@@ -53,7 +53,7 @@ def analyse(
         Fields of a `BenchmarkResult`, and why some comparisons could not be made.
     """
     arms = settings.registered_arms()
-    tested = tested_images(splits, classes, repeats)
+    tested = scored_images(splits, classes, repeats)
     pooled = {label: pool(label, cells, tested, range(settings.seeds)) for label in labels}
     targets = {number: _targets(fold.split.val, classes) for number, fold in enumerate(splits.folds)}
     declared = {label: own for label, own in labels.items() if not label.endswith(PATIENTS)}
@@ -87,7 +87,9 @@ def _targets(files: Sequence[SplitFile], classes: Sequence[str]) -> np.ndarray:
     return np.array([classes.index(file.label) for file in files], dtype=np.int64)
 
 
-def _scored(tested: Tested, own: Pooled, run: int, classes: Sequence[str], targets: Mapping[int, np.ndarray]) -> Json:
+def _scored(
+    tested: ScoredImages, own: Pooled, run: int, classes: Sequence[str], targets: Mapping[int, np.ndarray]
+) -> Json:
     """All measures of a run: of images, of patients, and with thresholds that were chosen on validation images."""
     probabilities, folds = own.probabilities[run], own.folds[run]
     found = measures(tested.targets, probabilities, classes, folds=folds)
@@ -132,7 +134,7 @@ def _external(
 ) -> tuple[Json, list[str]]:  # fmt: skip
     """Scores on another site's images: every classifier of every fold is a run."""
     runs = [(fold, seed) for fold in range(folds) for seed in range(settings.seeds)]
-    tested = Tested(
+    tested = ScoredImages(
         files=[file.file for file in files],
         targets=_targets(files, classes),
         patients=[file.group for file in files],

@@ -14,7 +14,7 @@ from braingan.evaluation.comparison import Comparison, compare
 from braingan.evaluation.scores import score
 from braingan.evaluation.verdict import holm, judge
 from braingan.experiment.arms import Arm
-from braingan.experiment.pooling import Pooled, Tested, chosen
+from braingan.experiment.pooling import Pooled, ScoredImages, chosen
 
 log = logging.getLogger("braingan")
 
@@ -87,7 +87,7 @@ def _mean_f1(probabilities: np.ndarray, targets: np.ndarray) -> float:
 def compare_arms(
     labels: Mapping[str, tuple[str, float]],
     pooled: Mapping[str, Pooled],
-    tested: Tested,
+    tested: ScoredImages,
     choice: Choice | None,
     *,
     margin: float,

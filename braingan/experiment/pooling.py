@@ -15,7 +15,7 @@ Cells = Mapping[tuple[str, int, int], Mapping[str, Any]]  # (label, fold, seed) 
 
 
 @dataclass(frozen=True)
-class Tested:
+class ScoredImages:
     """The images that predictions are about.
 
     Attributes:
@@ -60,7 +60,7 @@ class Pooled:
     choices: list[str] = field(default_factory=list)
 
 
-def tested_images(splits: Folds, classes: Sequence[str], repeats: int) -> Tested:
+def scored_images(splits: Folds, classes: Sequence[str], repeats: int) -> ScoredImages:
     """The images that every repeat tests, in the order in which the first one tests them.
 
     Args:
@@ -79,7 +79,7 @@ def tested_images(splits: Folds, classes: Sequence[str], repeats: int) -> Tested
         places.append(own)
     files = [file for file in known if all(file in own for own in places)]
     at = np.array([[own[file] for file in files] for own in places])
-    return Tested(
+    return ScoredImages(
         files=files,
         targets=np.array([classes.index(known[file].label) for file in files]),
         patients=[known[file].group for file in files],
@@ -88,7 +88,7 @@ def tested_images(splits: Folds, classes: Sequence[str], repeats: int) -> Tested
     )
 
 
-def pool(label: str, cells: Cells, tested: Tested, seeds: Sequence[int]) -> Pooled:
+def pool(label: str, cells: Cells, tested: ScoredImages, seeds: Sequence[int]) -> Pooled:
     """Put the predictions of an arm together.
 
     Args:

@@ -12,7 +12,7 @@ from braingan.errors import BrainganError
 from braingan.evaluation.comparison import compare
 from braingan.evaluation.subgroups import UNKNOWN, by_subgroup
 from braingan.experiment.contrasts import METRIC, Choice
-from braingan.experiment.pooling import Pooled, Tested, chosen
+from braingan.experiment.pooling import Pooled, ScoredImages, chosen
 
 MOST = 12  # values of a column that make subgroups; more are numbers or names
 
@@ -35,7 +35,7 @@ def _divides(values: set[str]) -> bool:
 
 
 def compare_subgroups(
-    tested: Tested, pooled: Mapping[str, Pooled], choice: Choice | None, classes: Sequence[str],
+    tested: ScoredImages, pooled: Mapping[str, Pooled], choice: Choice | None, classes: Sequence[str],
     columns: Mapping[str, Mapping[str, str]],
 ) -> list[dict[str, Any]]:  # fmt: skip
     """The arms within each subgroup.
@@ -67,7 +67,7 @@ def compare_subgroups(
     return found
 
 
-def _of_runs(tested: Tested, own: Pooled, values: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
+def _of_runs(tested: ScoredImages, own: Pooled, values: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
     return [by_subgroup(tested.targets, said, values, classes, patients=tested.patients, folds=folds)
             for said, folds in zip(own.probabilities, own.folds, strict=True)]  # fmt: skip
 
@@ -78,7 +78,7 @@ def _mean(macros: Sequence[Mapping[str, float] | None]) -> float | None:
 
 
 def _contrast(
-    tested: Tested, pooled: Mapping[str, Pooled], choice: Choice | None, here: np.ndarray
+    tested: ScoredImages, pooled: Mapping[str, Pooled], choice: Choice | None, here: np.ndarray
 ) -> dict[str, float | None]:
     nothing: dict[str, float | None] = {"difference": None, "low": None, "high": None}
     if choice is None:
