@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from braingan.experiment.curve import PATIENTS
 from braingan.experiment.result import BenchmarkResult
 from braingan.reporting.facts import UNKNOWN, images_text, mean_and_std, runs_of, score_text, scores_of, summary
 from braingan.reporting.predicted import REAL
@@ -33,6 +34,9 @@ RANKED: dict[str, Value] = {
     "sensitivity at 0.95": _sensitivity("0.95"),
     "Brier": lambda own: own.get("brier"),
     "calibration error": lambda own: own.get("calibration_error"),
+}
+THRESHOLD: dict[str, Value] = {
+    "macro F1, chosen threshold": lambda own: (own.get("at_threshold") or {}).get("macro", {}).get("f1"),
 }
 
 
@@ -80,6 +84,11 @@ def measured(result: BenchmarkResult, arm: str, wanted: Mapping[str, Value]) -> 
 def has_rankings(result: BenchmarkResult) -> bool:
     """Whether the result has measures of probabilities; those of version 0.1 have none."""
     return any("auroc" in entry for entry in result.scores)
+
+
+def has_thresholds(result: BenchmarkResult) -> bool:
+    """Whether thresholds were chosen on validation images: of two classes only."""
+    return any(entry.get("at_threshold") for entry in result.scores)
 
 
 def seen_text(result: BenchmarkResult, arm: str) -> tuple[str, str]:
@@ -132,15 +141,17 @@ def gap(result: BenchmarkResult) -> dict[str, float] | None:
     """Share of the gap between `real` and `oracle-same-patients` that each arm closes, in macro F1.
 
     Returns:
-        None where that arm was not run; empty where it is no better than `real`, so that there is nothing to close.
+        None where that arm was not run; empty where the gap is smaller than the margin, as parts of next to nothing
+        say nothing.
     """
     f1 = {arm: own["f1"]["mean"] for arm, own in summary(result).items()}
     if REAL not in f1 or ORACLE not in f1:
         return None
     whole = f1[ORACLE] - f1[REAL]
-    if whole <= 0:
+    if whole < result.settings.get("margin", 0.0) or whole <= 0:
         return {}
-    return {arm: (value - f1[REAL]) / whole for arm, value in f1.items() if arm not in {REAL, ORACLE}}
+    others = (arm for arm in f1 if arm not in {REAL, ORACLE} and not arm.endswith(PATIENTS))
+    return {arm: (f1[arm] - f1[REAL]) / whole for arm in others}
 
 
 def ratio_of(result: BenchmarkResult, arm: str) -> float:

@@ -15,6 +15,7 @@ from braingan.experiment.result import BenchmarkResult, summarise
 MEASURES = {"precision": "precision", "recall": "recall", "f1": "F1", "accuracy": "accuracy"}
 METRICS = {"macro_f1": "macro F1", "auroc": "AUROC", "balanced_accuracy": "balanced accuracy"}
 FAMILIES = ("primary", "declared", "exploratory")
+PARTIAL = "PARTIAL"  # how the note begins that not all is finished
 UNKNOWN = "–"  # noqa: RUF001 - a dash, as tables have it
 
 SPREAD = (
@@ -189,6 +190,24 @@ def families(result: BenchmarkResult) -> dict[str, list[dict[str, Any]]]:
     return {name: listed for name, listed in found.items() if listed}
 
 
+def by_arm(comparisons: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Those that are against real images alone, by arm."""
+    return {own["arm"]: own for own in comparisons if own["baseline"] == "real"}
+
+
+def worth_text(curve: Mapping[str, Any]) -> str:
+    """What synthetic images are worth on the learning curve."""
+    rise = f"Twice the training patients give {points_text(curve['per_doubling'])} points of macro F1 on this curve."
+    worth = curve["worth"]
+    if worth["patients"] is None:
+        return f"{rise} An exchange rate cannot be told: the curve does not rise, or the number would be a guess."
+    ends = [UNKNOWN if worth[key] is None else f"{worth[key]:+g}" for key in ("low", "high")]
+    return (
+        f"{rise} What the synthetic images of the primary contrast change is worth about {worth['patients']:+g} "
+        f"training patients ({ends[0]} to {ends[1]} at the ends of its interval): an order of magnitude, no more."
+    )
+
+
 def interval_text(comparison: Mapping[str, Any]) -> str:
     """Both ends in points."""
     return f"{points_text(comparison['low'])} to {points_text(comparison['high'])}"
@@ -255,6 +274,16 @@ _TOGETHER = {"twins": " with twins kept together"}
 def leaks(result: BenchmarkResult) -> list[str]:
     """What was allowed although it leaks, each as a line that cannot be overlooked."""
     return [f"LEAKAGE ALLOWED, these scores are no evidence: {line}" for line in result.leakage]
+
+
+def alarms(result: BenchmarkResult) -> list[str]:
+    """What comes before everything else: leaks, and that not all is finished."""
+    return [*leaks(result), *(note for note in result.notes if note.startswith(PARTIAL))]
+
+
+def notes(result: BenchmarkResult) -> list[str]:
+    """What a reader must know, without the alarms."""
+    return [note for note in result.notes if not note.startswith(PARTIAL)]
 
 
 def test_images(result: BenchmarkResult) -> str:

@@ -162,6 +162,25 @@ def ratio_figure(result: BenchmarkResult) -> str | None:
 
 
 @styled
+def curve_figure(curve: Mapping[str, Any]) -> str:
+    """Macro F1 over the number of training patients, with the line that the exchange rate comes from."""
+    patients, f1 = (np.array([point[key] for point in curve["points"]]) for key in ("patients", "macro_f1"))
+    doublings = np.log2(patients)
+    figure = figure_of(3.3)
+    axes = figure.subplots()
+    line = f1.mean() + curve["per_doubling"] * (doublings - doublings.mean())
+    axes.plot(doublings, line, color=SOFT, linewidth=1, linestyle="--", label="fitted line")
+    axes.plot(doublings, f1, color=COLOURS[0], marker="o", markersize=6, linewidth=1.4, label=curve["arm"])
+    axes.set_xticks(doublings, [f"{value:g}" for value in patients])
+    axes.set_xlabel("training patients (mean over folds)")
+    axes.set_ylabel("macro F1")
+    axes.margins(x=0.08, y=0.2)
+    axes.grid(axis="y")
+    legend(figure, axes)
+    return svg(figure, "curve", f"Macro F1 of {curve['arm']} over the number of training patients")
+
+
+@styled
 def loss_figure(generators: Sequence[Mapping[str, Any]]) -> str:
     """Losses of discriminator and generator over the training steps, a line for each training."""
     panels = {"d_loss": "discriminator loss", "g_loss": "generator loss"}

@@ -10,12 +10,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from braingan.data.files import replacing
 from braingan.errors import OutputError
-from braingan.evaluation.scores import measures
 from braingan.experiment.result import BenchmarkResult
 from braingan.progress import readable_seconds
 from braingan.reporting import arm_facts, facts, figures, methods
@@ -35,13 +33,11 @@ class Enclosed:
     Attributes:
         pictures: caption -> PNG file, shown side by side; None leaves all pictures and patients' ids out, and says so.
         predicted: what each arm says of each image; None where that is not known.
-        external: the same of another site's images.
         thumbnails: name of a tested image -> `data:` address of its picture.
     """
 
     pictures: Mapping[str, Path] | None = None
     predicted: Predicted | None = None
-    external: Predicted | None = None
     thumbnails: Callable[[list[str]], Mapping[str, str]] | None = None
 
 
@@ -94,7 +90,6 @@ def _page(result: BenchmarkResult, enclosed: Enclosed) -> str:
         figures=_figures(result),
         pictures=None if pictures is None else {caption: _embedded(path) for caption, path in pictures.items()},
         **_closer(result, enclosed),
-        external=_external(enclosed.external),
         group={"patient": "patients", "twins": "groups"}.get(kind, "files"),
         limits={"bad_files": BAD_FILES_SHOWN, "changed": CHANGED_SHOWN},
     )
@@ -109,6 +104,7 @@ def _figures(result: BenchmarkResult) -> dict[str, str | None]:
         "macro": figures.macro_figure(result) if scores else None,
         "classes": figures.class_figure(result) if scores else None,
         "ratio": figures.ratio_figure(result),
+        "curve": figures.curve_figure(result.curve) if result.curve else None,
         "losses": figures.loss_figure(trained) if trained else None,
         "intensity": figures.intensity_figure(intensity) if intensity else None,
     }
@@ -150,20 +146,6 @@ def _by_kind(changed: list[Changed]) -> dict[str, list[Changed]]:
     return {
         name: [own for own in changed if own.fixed is fixed] for name, fixed in (("fixed", True), ("broken", False))
     }
-
-
-def _external(predicted: Predicted | None) -> dict[str, Any] | None:
-    """Scores on another site's images: arm -> accuracy and macro F1 over folds and seeds."""
-    if predicted is None:
-        return None
-    rows = {}
-    for arm, runs in predicted.arms.items():
-        found = [
-            measures(predicted.targets, own, predicted.classes) for own in runs.values() if not np.isnan(own).any()
-        ]
-        rows[arm] = {name: facts.mean_and_std(value(own) for own in found)
-                     for name, value in (arm_facts.DECIDED | arm_facts.RANKED).items()}  # fmt: skip
-    return {"images": len(predicted.files), "patients": len(set(filter(None, predicted.patients))), "rows": rows}
 
 
 def _embedded(path: Path) -> str:

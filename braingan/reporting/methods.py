@@ -79,9 +79,15 @@ def _limits(settings: dict[str, Any]) -> str:
     said = [f"{count} training images of class {name}" for name, count in (settings.get("limit") or {}).items()]
     said += [f"the images of {count} training patients of class {name}"
              for name, count in (settings.get("limit_patients") or {}).items()]  # fmt: skip
+    if settings.get("curve"):
+        parts = ", ".join(f"{100 * part:g} %" for part in settings["curve"])
+        extra = f" For a learning curve, {parts} of the training patients were used as well."
+    else:
+        extra = ""
     if settings.get("train_patients"):
         said.append(f"{settings['train_patients']} training patients")
-    return f"Training was limited to {' and '.join(said)}, chosen at random." if said else ""
+    limited = f"Training was limited to {' and '.join(said)}, chosen at random." if said else ""
+    return f"{limited}{extra}".strip()
 
 
 def _generators(result: BenchmarkResult) -> str:
@@ -116,7 +122,7 @@ def _classifiers(result: BenchmarkResult) -> str:
     named = ", ".join(dict.fromkeys(_described(arm) for arm in arms))
     return (
         f"Classifiers ({settings['model']}, {begun}) were trained with AdamW for {settings['classifier_steps']} steps "
-        f"of {settings['classifier_batch_size']} images, equal for all arms, each with {plural(seeds(result), 'seed')}. "
+        f"of {settings['classifier_batch_size']} images, equal for all arms, with {plural(seeds(result), 'seed')}. "
         f"Arms: {named}."
     )  # fmt: skip
 

@@ -87,24 +87,22 @@ class Predicted:
         return View(name, counted(arms), probabilities, folds) if runs else None
 
 
-def read_predicted(path: Path, result: BenchmarkResult, *, by_fold: bool = True) -> Predicted | None:
+def read_predicted(path: Path, result: BenchmarkResult) -> Predicted | None:
     """Read what a benchmark wrote.
 
     Args:
         path: of the CSV file.
         result: of the same benchmark.
-        by_fold: whether the folds of a repeat make up one run; else each fold is a run of its own, as of external
-            images, which every fold tests.
 
     Returns:
-        None where there is no such file.
+        None where there is no such file, or it is about other runs than the result, as when not all is finished.
 
     Raises:
         OutputError: the file is of another benchmark, or damaged.
     """
     if not path.is_file():
         return None
-    per_repeat = max(1, result.folds // max(1, result.settings.get("repeats") or 1)) if by_fold else 1
+    per_repeat = max(1, result.folds // max(1, result.settings.get("repeats") or 1))
     labels = {name: label for label, name in enumerate(result.classes)}
     columns = [f"p_{name}" for name in result.classes]
     places: dict[str, int] = {}
@@ -133,7 +131,8 @@ def read_predicted(path: Path, result: BenchmarkResult, *, by_fold: bool = True)
         at = [place for place, _, _ in said]
         probabilities[at], where[at] = [values for _, _, values in said], [fold for _, fold, _ in said]
         arms.setdefault(arm, {})[run], folds.setdefault(arm, {})[run] = probabilities, where
-    if not arms:
+    told = {(arm, fold, run[1]) for (arm, run), said in rows.items() for _, fold, _ in said}
+    if not told or told != {(run["arm"], run.get("fold", 0), run["seed"]) for run in result.runs}:
         return None
     return Predicted(list(result.classes), list(places), patients, np.array(targets), arms, folds)
 

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from braingan.experiment.result import BenchmarkResult
-from braingan.reporting.arm_facts import DECIDED, RANKED, has_rankings, measured
+from braingan.reporting.arm_facts import DECIDED, RANKED, THRESHOLD, has_rankings, has_thresholds, measured
 from braingan.reporting.facts import (
     NO_DEVICE,
+    alarms,
     caveats,
     chosen_text,
     class_f1_text,
@@ -19,7 +20,6 @@ from braingan.reporting.facts import (
     families,
     images_text,
     interval_text,
-    leaks,
     metric_text,
     p_text,
     plural,
@@ -29,19 +29,24 @@ from braingan.reporting.facts import (
     summary,
     verdict_line,
 )
+from braingan.reporting.facts import notes as notes_of
 
 WIDTH = 100
 GAP = "  "
 RED = "\033[1;31m{}\033[0m"
 SCORES = "Training images of each arm (real, synthetic) and its scores on the test images (macro: means over classes):"
 BY_CLASS = "F1 of each class, mean over runs:"
-RANKINGS = "Of probabilities, mean over runs (average precision; sensitivity at specificity 0.90 and 0.95):"
+RANKINGS = (
+    "Of probabilities, mean over runs (average precision; sensitivity at specificity 0.90 and 0.95; macro F1 at a "
+    "threshold chosen on validation images):"
+)
 AGAINST = (
     "Differences in points with intervals; p after Holm's correction. Primary and exploratory: with synthetic images "
     "against best without. Others: macro F1 against real."
 )
 SHORT = {"average precision": "AP", "sensitivity at 0.90": "sens. 0.90", "sensitivity at 0.95": "sens. 0.95",
-         "calibration error": "calibr. error"}  # fmt: skip
+         "calibration error": "calibr. error",
+         "macro F1, chosen threshold": "F1 thresh."}  # fmt: skip
 Rows = list[list[str]]
 
 
@@ -54,12 +59,12 @@ def terminal_table(result: BenchmarkResult, *, colour: bool = False) -> str:
     """
     tables = [_filled(SCORES), *_beside(_scores(result), _classes(result), BY_CLASS)]
     if rankings := _rankings(result, spread=False):
-        tables += [RANKINGS, _aligned(rankings)]
+        tables += [_filled(RANKINGS), _aligned(rankings)]
     if differences := _differences(result):
         tables += [_filled(AGAINST), _aligned(differences)]
     said = [_filled(line) for line in _sayings(result)]
-    notes = [_filled(note, "- ") for note in result.notes]
-    red = [RED.format(_filled(line)) if colour else _filled(line) for line in leaks(result)]
+    notes = [_filled(note, "- ") for note in notes_of(result)]
+    red = [RED.format(_filled(line)) if colour else _filled(line) for line in alarms(result)]
     verdict = [_filled(line) for line in (verdict_line(result), _reason(result)) if line]
     parts = [_filled(description(result)), *red, *verdict, *tables, "\n".join(notes), "\n".join(said)]
     return "\n\n".join(part for part in parts if part)
@@ -69,8 +74,8 @@ def markdown_table(result: BenchmarkResult) -> str:
     """The result in Markdown (pipe tables), with the same words."""
     left, right = _scores(result), _classes(result)
     rows = [a + b[1:] for a, b in zip(left, right, strict=True)]
-    notes = [f"- {_escaped(note)}" for note in result.notes]
-    red = [f"**{_escaped(line)}**" for line in leaks(result)]
+    notes = [f"- {_escaped(note)}" for note in notes_of(result)]
+    red = [f"**{_escaped(line)}**" for line in alarms(result)]
     verdict = [_escaped(line) for line in (verdict_line(result), _reason(result)) if line]
     if verdict:
         verdict[0] = f"**{verdict[0]}**"
@@ -103,9 +108,10 @@ def _rankings(result: BenchmarkResult, *, spread: bool) -> Rows:
     """Nothing for a result that has none."""
     if not has_rankings(result):
         return []
-    rows = [["arm", *(SHORT.get(name, name) for name in RANKED)]]
+    wanted = RANKED | (THRESHOLD if has_thresholds(result) else {})
+    rows = [["arm", *(SHORT.get(name, name) for name in wanted)]]
     for arm in summary(result):
-        values = measured(result, arm, RANKED)
+        values = measured(result, arm, wanted)
         rows.append([arm, *(values if spread else [value.split(" ± ")[0] for value in values])])
     return rows
 

@@ -21,7 +21,7 @@ def write_reports(result: BenchmarkResult, out: Path, *, without_images: bool) -
 
     Args:
         result: of the benchmark in `out`.
-        out: where `predictions.csv`, `external.csv`, `pictures/` and `cache/` lie, or some of them.
+        out: where `predictions.csv`, `pictures/` and `cache/` lie, or some of them.
         without_images: leave out all pictures, and patients' ids, for a report that is committed or sent.
 
     Raises:
@@ -33,7 +33,6 @@ def write_reports(result: BenchmarkResult, out: Path, *, without_images: bool) -
     enclosed = Enclosed(
         pictures=None if without_images else {name: path for name, path in pictures.items() if path.exists()},
         predicted=read_predicted(out / "predictions.csv", result),
-        external=read_predicted(out / "external.csv", result, by_fold=False),
         thumbnails=partial(pictures_of, out, result),
     )
     write_report(result, out / "report.html", enclosed)
