@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from braingan.augmentation.synthesis import UNGROUPED
-from braingan.data.files import replacing
 from braingan.data.pictures import grid, write_png
 from braingan.errors import OutputError
-from braingan.experiment.assembly import assemble, finished_cells, label_of
-from braingan.experiment.cells import Bench, ClassifierCell, classifiers, synthetic_images
-from braingan.experiment.data import BenchmarkData
+from braingan.experiment.assembly import assemble, finished_cells, write_predictions
+from braingan.experiment.cells import ClassifierCell, classifiers, synthetic_images
 from braingan.experiment.images import LabelledImages
+from braingan.experiment.inputs import CellInputs
 from braingan.experiment.plan import Plan
-from braingan.experiment.result import BenchmarkResult
-from braingan.generation.samples import SHOWS_PATIENTS, edits_real_slices, labels_made
-from braingan.generation.storage import StoredGenerator, load_run
+from braingan.experiment.result import RESULT, BenchmarkResult
+from braingan.generation.samples import SHOWS_PATIENTS, edits_real_slices
+from braingan.generation.storage import load_run
 
 BINS = 64
 PER_CLASS = 12  # images of a class in a sample grid
 
 
-def write_result(plan: Plan, loaded: BenchmarkData) -> BenchmarkResult:
+def write_result(plan: Plan, inputs: CellInputs) -> BenchmarkResult:
     """Write what a finished benchmark found, and pictures of what it worked with.
 
     Args:
         plan: of the benchmark.
-        loaded: its images.
+        inputs: its images.
 
     Raises:
         OutputError: a classifier is missing.
@@ -42,48 +38,24 @@ def write_result(plan: Plan, loaded: BenchmarkData) -> BenchmarkResult:
     missing = [cell.title for cell in classifiers(bench) if cell not in cells]
     if missing:
         raise OutputError(f"{bench.out} lacks {missing[0]}, which another command may have replaced; give it again")
-    intensity, said = _looks(bench, loaded, list(cells))
-    write_predictions(bench.out / "predictions.csv", plan, loaded, cells, "test")
-    if loaded.inputs.external is not None:
-        write_predictions(bench.out / "external.csv", plan, loaded, cells, "external")
-    result = replace(assemble(plan, cells, notes=said), intensity=intensity)
-    result.save(bench.out / "result.json")
+    intensity = _looks(plan, inputs, list(cells))
+    write_predictions(plan, cells)
+    result = replace(assemble(plan, cells), intensity=intensity)
+    result.save(bench.out / RESULT)
     return result
 
 
-def _looks(
-    bench: Bench, loaded: BenchmarkData, cells: Sequence[ClassifierCell]
-) -> tuple[dict[str, list[float]], list[str]]:
-    """Write sample pictures; gives histograms, and what a reader must know of the synthetic images."""
-    cell = next((cell for cell in cells if cell.generator_seed is not None), None)
-    inputs = loaded.inputs.fold(0 if cell is None else cell.fold)
-    sets, comments, notes = {"real": inputs.real}, {}, []
+def _looks(plan: Plan, inputs: CellInputs, cells: Sequence[ClassifierCell]) -> dict[str, list[float]]:
+    """Write sample pictures; gives histograms."""
+    bench, cell = plan.bench, next((cell for cell in cells if cell.generator_seed is not None), None)
+    fold = inputs.fold(0 if cell is None else cell.fold)
+    sets, comments = {"real": fold.real}, {}
     if cell is not None and cell.generator_seed is not None:
-        sha = cell.generator_sha256
-        sets["synthetic"] = synthetic_images(bench, inputs, cell.fold, cell.generator_seed, sha)
+        sets["synthetic"] = synthetic_images(bench, fold, cell.fold, cell.generator_seed, cell.generator_sha256)
         stored = load_run(bench.generator_folder(cell.fold, cell.generator_seed))
         comments = {"synthetic": SHOWS_PATIENTS} if edits_real_slices(stored.generator) else {}
-        notes = _notes_of(stored, loaded)
-    write_pictures(bench.out / "pictures", sets, loaded.classes, comments)
-    return {name: histogram(own.images) for name, own in sets.items()}, notes
-
-
-def _notes_of(stored: StoredGenerator, loaded: BenchmarkData) -> list[str]:
-    """What a reader must know of the synthetic images."""
-    notes, classes = [], loaded.classes
-    if edits_real_slices(stored.generator):
-        notes.append(
-            "The synthetic images are slices of training patients with synthetic tumours, and the generator keeps such "
-            "slices: neither may be handed out as anonymous."
-        )
-        if loaded.splits[0].split.grouped_by != "patient":
-            notes.append(f"Edited slices: {UNGROUPED}.")
-    real = [name for label, name in enumerate(classes) if label not in labels_made(stored.generator)]
-    if real:
-        notes.append(
-            f"The generator cannot make {', '.join(real)}: in the arm `synthetic`, images of that class are real."
-        )
-    return notes
+    write_pictures(bench.out / "pictures", sets, plan.classes, comments)
+    return {name: histogram(own.images) for name, own in sets.items()}
 
 
 def histogram(images: Tensor) -> list[float]:
@@ -111,21 +83,3 @@ def _sample_grid(shown: LabelledImages, classes: int) -> Tensor:
         chosen = own[torch.linspace(0, len(own) - 1, min(PER_CLASS, len(own))).long()]
         rows.append(torch.cat([chosen, own.new_zeros(PER_CLASS - len(chosen), *own.shape[1:])]))
     return grid(torch.cat(rows), PER_CLASS)
-
-
-def write_predictions(
-    path: Path, plan: Plan, loaded: BenchmarkData, cells: Mapping[ClassifierCell, Mapping[str, Any]],
-    part: Literal["test", "external"],
-) -> None:  # fmt: skip
-    """A row for each arm, repeat, fold, seed and image: `docs/benchmark.md` names the columns."""
-    settings, classes = plan.bench.settings, plan.classes
-    with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["arm", "run", "fold", "seed", "file", "patient", "target", *(f"p_{name}" for name in classes)])
-        for cell, said in cells.items():
-            arm, run = label_of(cell, settings), cell.fold // settings.folds
-            source = getattr(loaded.inputs.fold(cell.fold), part).source
-            for record, row in zip(source.records, said["predictions"][part], strict=True):
-                patient = record.group if source.has_patients else ""
-                named = [record.file, patient, classes[record.label]]
-                writer.writerow([arm, run, cell.fold, cell.seed, *named, *row])

@@ -30,6 +30,7 @@ class Plan:
         notes: what a reader must know of the images.
         external: another site's images, which all classifiers are scored on as well.
         columns: of the metadata, for subgroups: column -> file -> text.
+        with_patients: `test`, `external`: of which of them patients are known.
     """
 
     bench: Bench
@@ -41,6 +42,7 @@ class Plan:
     notes: list[str] = field(default_factory=list)
     external: tuple[SplitFile, ...] = ()
     columns: dict[str, dict[str, str]] = field(default_factory=dict)
+    with_patients: list[str] = field(default_factory=list)
 
     def save(self) -> None:
         """Write `plan.json` and `split.json` into the output folder."""
@@ -48,7 +50,7 @@ class Plan:
         own = asdict(bench) | {"settings": bench.settings.to_json(), "generator": _text(bench.generator)}
         for name in ("out", "inputs"):  # where it lies may change
             own.pop(name)
-        names = ("classes", "places", "preprocessing", "bad_files", "notes", "columns")
+        names = ("classes", "places", "preprocessing", "bad_files", "notes", "columns", "with_patients")
         facts = {name: getattr(self, name) for name in names}
         facts["external"] = [asdict(file) for file in self.external]
         self.splits.save(bench.out / SPLITS)

@@ -15,6 +15,8 @@ from braingan.errors import BrainganError, OutputError
 
 Json = dict[str, Any]
 
+RESULT = "result.json"  # in a benchmark's folder
+
 SUMMARISED = ("balanced_accuracy", "auroc", "average_precision", "brier", "calibration_error")
 
 

@@ -41,13 +41,8 @@ from braingan.threads import limited
 
 log = logging.getLogger("braingan")
 
-MAY_CHANGE = {
-    "device",
-    "seeds",
-    "arms",
-    "curve",
-    "margin",
-}  # between two calls on one folder: more of them add to what is there
+# Between two calls on one folder; more seeds, arms and points of a curve add to what is there.
+MAY_CHANGE = {"device", "seeds", "arms", "curve", "margin"}
 
 
 def run_benchmark(
@@ -72,21 +67,24 @@ def run_benchmark(
         settings = settle_precision(out, settings, inputs.fold(0), trains=stored is None)
     bench = _bench(out, asked, settings, inputs, generator, leakage)
     places = {"data": sources.data, "test": sources.test, "external": sources.external, "generator": generator}
+    tested = inputs.everything if inputs.held_out is None else inputs.held_out
     plan = Plan(
         bench,
         loaded.splits,
         loaded.classes,
-        {name: place.resolve().name if place else None for name, place in places.items()},
-        preprocessing.to_json(),
-        [asdict(bad) for bad in loaded.bad_files],
-        loaded.notes(),
-        () if inputs.external is None else split_files(inputs.external, range(len(inputs.external))),
-        subgroup_columns((inputs.held_out or inputs.everything).source.records),
-    )
+        places={name: place.resolve().name if place else None for name, place in places.items()},
+        preprocessing=preprocessing.to_json(),
+        bad_files=[asdict(bad) for bad in loaded.bad_files],
+        notes=loaded.notes(),
+        external=() if inputs.external is None else split_files(inputs.external, range(len(inputs.external))),
+        columns=subgroup_columns(tested.source.records),
+        with_patients=[name for name, own in (("test", tested), ("external", inputs.external))
+                       if own is not None and own.source.has_patients],
+    )  # fmt: skip
     plan.save()
     _run_all(bench, inputs, engine)
     with claimed(bench, "result", wait=True):
-        return write_result(plan, loaded)
+        return write_result(plan, inputs)
 
 
 def _fitting(settings: BenchmarkSettings, sources: Sources, stored: StoredGenerator | None) -> BenchmarkSettings:
