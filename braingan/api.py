@@ -400,15 +400,16 @@ def benchmark(
 def report(out: Path, *, without_images: bool = False) -> BenchmarkResult:
     """Write the report of a benchmark again, from what lies in its folder: report.html and table.md.
 
-    Nothing is trained. For a page to be sent, `without_images` leaves pictures and patients' ids out; names of files
+    Nothing is trained. While the benchmark is running, or was stopped, the report is about the folds that are finished,
+    and says so. For a page to be sent, `without_images` leaves pictures and patients' ids out; names of files
     stay in, so that images can be found: look whether these tell of patients.
 
     Args:
-        out: folder of a benchmark: result.json, and predictions.csv and pictures where they are there.
+        out: folder of a benchmark.
         without_images: leave pictures and patients' ids out.
 
     Raises:
-        OutputError: there is no result in it, or something in it is damaged.
+        OutputError: it is no benchmark's, nothing is finished, or something in it is damaged.
     """
     from braingan.reporting.write import rewrite_reports
 

@@ -7,14 +7,12 @@ from pathlib import Path
 
 from braingan.data.files import replacing
 from braingan.errors import OutputError
+from braingan.experiment.assembly import result_so_far
 from braingan.experiment.result import BenchmarkResult
 from braingan.reporting.html import Enclosed, write_report
 from braingan.reporting.pictured import pictures_of
 from braingan.reporting.predicted import read_predicted
 from braingan.reporting.table import markdown_table
-
-RESULT = "result.json"
-
 
 def write_reports(result: BenchmarkResult, out: Path, *, without_images: bool) -> None:
     """Write `table.md` and `report.html` into the folder of a benchmark, from what lies there.
@@ -39,15 +37,15 @@ def write_reports(result: BenchmarkResult, out: Path, *, without_images: bool) -
 
 
 def rewrite_reports(out: Path, *, without_images: bool) -> BenchmarkResult:
-    """Write `table.md` and `report.html` again from the result in a folder, which is returned.
+    """Write `table.md` and `report.html` again from what lies in the folder of a benchmark; gives the result.
+
+    While the benchmark is running, or was stopped, they are about what is finished.
 
     Raises:
-        OutputError: there is no result in it, or see `write_reports`.
+        OutputError: the folder is no benchmark's, nothing is finished, or see `write_reports`.
     """
-    path = out / RESULT
-    if not path.is_file():
-        where = "has no result.json" if out.is_dir() else "is no folder"
-        raise OutputError(f"{out} {where}; give the folder of a benchmark that has finished")
-    result = BenchmarkResult.load(path)
+    if not out.is_dir():
+        raise OutputError(f"{out} is no folder; give the folder of a benchmark")
+    result = result_so_far(out)
     write_reports(result, out, without_images=without_images)
     return result

@@ -59,6 +59,22 @@ def test_of_several_repeats_only_whole_ones_count(data: Path, tmp_path: Path, qu
     assert partial.scores == [own for own in result.scores if own["repeat"] == 0]
 
 
+def test_a_report_of_what_is_finished_can_be_had_at_any_moment(data: Path, tmp_path: Path, quick: Options) -> None:
+    out = tmp_path / "out"
+    braingan.benchmark(data, out, **quick)
+    (out / "cells" / "combined-ratio1-fold1-seed0.json").unlink()
+    (out / "result.json").unlink()
+    partial = braingan.report(out)
+    assert partial.folds == 1
+    assert "PARTIAL: 3 of 4 classifiers are finished" in (out / "report.html").read_text()
+    assert "PARTIAL: 3 of 4 classifiers are finished" in (out / "table.md").read_text()
+    rows = (out / "predictions.csv").read_text().splitlines()[1:]
+    assert len(rows) == 2 * len(partial.splits["folds"][0]["test"])
+    whole = braingan.benchmark(data, out, **quick)
+    assert len((out / "predictions.csv").read_text().splitlines()) == 1 + 2 * len(whole.splits["files"])
+    assert braingan.report(out).to_json() == whole.to_json()
+
+
 def test_before_a_fold_is_complete_there_is_nothing_to_report(data: Path, tmp_path: Path, quick: Options) -> None:
     braingan.benchmark(data, tmp_path / "out", **quick)
     for cell in (tmp_path / "out" / "cells").glob("combined-*.json"):
