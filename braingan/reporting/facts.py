@@ -26,6 +26,7 @@ NO_VERDICT = (
     "No verdict: it takes an arm with synthetic images, one without and validation images; a difference about as large "
     "as the spread over seeds means nothing."
 )
+NOT_COMPARED = "No verdict: both sides were run, but they could not be compared; the notes say why."
 ONE_SPLIT = (
     "All seeds share one split: only its test patients count, and another split would give other numbers; "
     "--folds 5 tests every patient once."
@@ -168,7 +169,7 @@ def runs_per_arm(result: BenchmarkResult) -> int:
 
 def caveats(result: BenchmarkResult) -> list[str]:
     """How far the numbers can be believed: what every reader must be told, whatever the result."""
-    said = [SPREAD if result.primary else NO_VERDICT]
+    said = [SPREAD if result.primary else NOT_COMPARED if result.choice else NO_VERDICT]
     if seeds(result) == 1:
         said.append(ONE_SEED)
     elif result.folds == 1:

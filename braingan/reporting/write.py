@@ -14,6 +14,7 @@ from braingan.reporting.pictured import pictures_of
 from braingan.reporting.predicted import read_predicted
 from braingan.reporting.table import markdown_table
 
+
 def write_reports(result: BenchmarkResult, out: Path, *, without_images: bool) -> None:
     """Write `table.md` and `report.html` into the folder of a benchmark, from what lies there.
 

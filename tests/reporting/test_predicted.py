@@ -106,6 +106,11 @@ def test_the_roc_curve_has_the_area_of_the_ranking() -> None:
     assert np.trapezoid(rates, GRID) == pytest.approx(roc_auc_score(targets, scores), abs=0.005)
 
 
+def test_equal_scores_are_a_slope_and_no_luck_of_the_order() -> None:
+    rates = mean_roc(np.array([1, 1, 0, 0]), view_of([[0.5, 0.5, 0.5, 0.5]]))
+    assert rates == pytest.approx(GRID)
+
+
 def test_folds_have_roc_curves_of_their_own() -> None:
     targets, folds = np.array([0, 1, 0, 1]), [0, 0, 1, 1]
     rates = mean_roc(targets, view_of([[0.1, 0.2, 0.8, 0.9]], folds))  # each fold is perfect, on a scale of its own

@@ -52,7 +52,9 @@ def test_a_result_alone_is_enough(make_result: Maker, tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_result_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"holds no benchmark \(plan\.json is missing\); give the output folder of one"):
+    with pytest.raises(
+        OutputError, match=r"holds no benchmark \(plan\.json is missing\); give the output folder of one"
+    ):
         braingan.report(tmp_path)
     with pytest.raises(OutputError, match=r"gone is no folder"):
         braingan.report(tmp_path / "gone")
