@@ -21,6 +21,7 @@ log = logging.getLogger("braingan")
 METRIC = "macro_f1"
 EXPLORED = ("auroc", "balanced_accuracy")  # measures in which the primary contrast is looked at as well
 AUGMENTED, BASELINE = "with synthetic images", "best without"
+IN_WORDS = {AUGMENTED: "training with synthetic images", BASELINE: "the best training without them"}
 PREFERRED = "combined+classic"  # the augmented arm of the primary contrast, where it was run
 
 
@@ -141,7 +142,8 @@ def _judged(
     corrected = holm([comparison.p_value for _, comparison in made])
     judged = []
     for (names, comparison), p_value in zip(made, corrected, strict=True):
-        judgement = judge(comparison, p_corrected=p_value, margin=margin, comparisons=len(made), names=names[::-1])
+        told = IN_WORDS.get(names[1], names[1]), IN_WORDS.get(names[0], names[0])
+        judgement = judge(comparison, p_corrected=p_value, margin=margin, comparisons=len(made), names=told)
         exploratory = family == "exploratory"
         judged.append(
             {"arm": names[0], "baseline": names[1], "family": family, "primary": family == "primary"}

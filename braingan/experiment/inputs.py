@@ -116,6 +116,8 @@ class CellInputs:
         masks = [own.masks.numpy() for own in sets.values() if own.masks is not None]
         key = fingerprint([PREPARED_AS, described, *(hashlib.sha256(mask).hexdigest() for mask in masks)])
         path = folder / f"cells-{key[:32]}.safetensors"
+        if path.exists():
+            return path
         tensors = {
             f"{name}.{kind}": tensor
             for name, own in sets.items()

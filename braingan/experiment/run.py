@@ -126,9 +126,8 @@ def _run_all(bench: Bench, inputs: CellInputs, engine: Engine) -> None:
     seeds = range(settings.generators if needed and not bench.generator else 0)
     own = [GeneratorCell(fold, seed) for fold in range(len(inputs.learning)) for seed in seeds]
     expected = expected_cells(settings, len(inputs.learning))
-    if not engine.in_process:
-        with claimed(bench, "inputs", wait=True):
-            bench = replace(bench, inputs=inputs.save(bench.out / CACHE))
+    with claimed(bench, "inputs", wait=True):  # for workers, and for pictures in reports
+        bench = replace(bench, inputs=inputs.save(bench.out / CACHE))
     todo = [cell for cell in own if not is_finished(bench.generator_folder(cell.fold, cell.seed))]
     begun = {path.stem for path in (bench.out / "cells").glob("*.json")}
     clock = start_clock(bench, inputs.fold(0), engine, [*todo, *(cell for cell in expected if cell.name not in begun)])

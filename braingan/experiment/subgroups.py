@@ -55,6 +55,8 @@ def compare_subgroups(
     found = []
     for column, texts in columns.items():
         values = np.array([texts.get(file, UNKNOWN) for file in tested.files])
+        if len(set(values.tolist())) < 2:  # the images that were tested do not differ in it
+            continue
         groups = {label: _of_runs(tested, own, values, classes) for label, own in pooled.items()}
         first = next(iter(groups.values()))[0]
         for value, own in first.items():

@@ -16,7 +16,7 @@ from braingan.data.pictures import to_picture
 from braingan.data.workplace import CACHE
 from braingan.experiment.result import BenchmarkResult
 
-KEPT = "cells-*.safetensors"  # images with their names, which a benchmark of several processes leaves
+KEPT = "cells-*.safetensors"  # images with their names
 LEAST = 96  # pixels: smaller pictures are enlarged, by whole pixels
 
 
