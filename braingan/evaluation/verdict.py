@@ -226,9 +226,9 @@ def _found(comparison: Comparison, p_value: float, names: tuple[str, str]) -> st
     runs = " and ".join(map(str, comparison.runs))
     corrected = " after correction" if p_value > comparison.p_value + ROUNDING else ""
     return (
-        f"By {_readable(comparison.metric)}, {b} is {_better(gain)} than {a} ({100 * comparison.confidence:g} % interval: "
-        f"{_better(low)} to {_better(high)}; p = {p_value:.2g}{corrected}; {comparison.patients} patients, {runs} "
-        "training runs; a point is a hundredth of the measure)."
+        f"By {_readable(comparison.metric)}, {b} is {_better(gain)} than {a} ({100 * comparison.confidence:g} % "
+        f"interval: {_better(low)} to {_better(high)}; p = {p_value:.2g}{corrected}; {comparison.patients} patients, "
+        f"{runs} training runs; a point is a hundredth of the measure)."
     )
 
 

@@ -14,7 +14,7 @@ import braingan
 from braingan.evaluation.comparison import compare
 from braingan.evaluation.verdict import holm, judge
 from braingan.experiment.arms import arms_named
-from braingan.experiment.contrasts import AUGMENTED, BASELINE, Choice, choose, compare_arms, recommended_ratio
+from braingan.experiment.contrasts import AUGMENTED, BASELINE, IN_WORDS, Choice, choose, compare_arms, recommended_ratio
 from braingan.experiment.pooling import Pooled, ScoredImages
 
 Options = dict[str, Any]
@@ -227,7 +227,7 @@ def test_the_primary_verdict_is_that_of_comparing_the_written_predictions_by_han
     targets, patients, a, folds = arrays_of(study, lambda row: choice["baseline"][int(row["fold"])])
     *_, b, _ = arrays_of(study, lambda row: choice["augmented"][int(row["fold"])])
     by_hand = compare(targets, a, b, patients)
-    judged = judge(by_hand, names=(BASELINE, AUGMENTED))
+    judged = judge(by_hand, names=(IN_WORDS[BASELINE], IN_WORDS[AUGMENTED]))
     assert (primary["arm"], primary["baseline"], primary["family"], primary["primary"]) == (
         AUGMENTED, BASELINE, "primary", True,
     )  # fmt: skip
