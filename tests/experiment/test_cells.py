@@ -325,19 +325,19 @@ def test_an_engine_that_is_not_installed_is_named_with_what_installs_it(
 
 
 def test_cells_do_not_depend_on_where_the_data_lie(
-    data: Path, tmp_path: Path, single: Options, monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path, real_only: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    braingan.benchmark(data, tmp_path / "out", **single)
+    braingan.benchmark(data, tmp_path / "out", **real_only)
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "cells").iterdir()}
     monkeypatch.chdir(data.parent)
-    braingan.benchmark(Path(data.name), tmp_path / "out", **single)
+    braingan.benchmark(Path(data.name), tmp_path / "out", **real_only)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "cells").iterdir()} == stamps
 
 
 def test_a_finished_generator_is_taken_though_another_process_looks_at_it(
-    data: Path, tmp_path: Path, quick: Options
+    data: Path, tmp_path: Path, single: Options
 ) -> None:
     out = tmp_path / "out"
-    first = braingan.benchmark(data, out, **quick)
+    first = braingan.benchmark(data, out, **single)
     with locked(out / "generators" / "fold0-seed0" / "cache" / "training.lock", wait=False):
-        assert braingan.benchmark(data, out, **quick).summary == first.summary
+        assert braingan.benchmark(data, out, **single).summary == first.summary
