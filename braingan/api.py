@@ -314,7 +314,7 @@ def benchmark(
     Args:
         data: folder with a subfolder of images for each class, or with a metadata.csv.
         out: folder for result.json, predictions.csv, table.md, report.html and all that they came from.
-        preset: quick (one split), standard (5 folds, 4 ratios, all arms) or thorough (2 repeats, 3 generators a fold);
+        preset: quick (one split), standard (5 folds, 4 ratios, all arms) or thorough (2 repeats, 2 generators a fold);
             sets folds, repeats, generators, seeds, ratio and arms where these are not given.
         backend: generator backend; `braingan backends` lists them.
         model: classifier: a timm name, or your own as package.module:function.
@@ -390,7 +390,7 @@ def benchmark(
     folders = {"test": test, "external": external, "generator": generator}
     settings, splits = settings_and_splits(asked, config=config, split=split, folders=folders)
     there = {name: Path(folder) if folder else None for name, folder in folders.items()}
-    sources = Sources(Path(data), there["test"], there["external"], splits)
+    sources = Sources(Path(data), there["test"], there["external"], splits, limited=config is not None)
     with ended_by_sigterm("stopped; the same command goes on"), open_engine(engine, jobs, address) as opened:
         result = run_benchmark(sources, Path(out), settings, generator=there["generator"], engine=opened)
     write_reports(result, Path(out), without_images=without_images)

@@ -42,6 +42,20 @@ class Fold:
     split: Split
     left_out: tuple[SplitFile, ...] = ()
 
+    @property
+    def files(self) -> tuple[SplitFile, ...]:
+        """All its images."""
+        return (*self.split.train, *self.split.val, *self.split.test, *self.left_out)
+
+    def refuse_shared_groups(self) -> None:
+        """Raise `SplitError` where an image that limits leave out is of a group that is held out."""
+        held_out = {file.group for file in (*self.split.val, *self.split.test)}
+        shared = sorted({file.group for file in self.left_out} & held_out)
+        if shared:
+            raise SplitError(
+                f"{self.split.grouped_by} {shared[0]!r} is left out of training and held out; it needs one side"
+            )
+
 
 @dataclass(frozen=True)
 class Folds:
@@ -96,6 +110,8 @@ class Folds:
             )
         except (KeyError, TypeError, AttributeError, IndexError) as error:
             raise SplitError(f"this is no file of splits: {error}; it needs files, folds and grouped_by") from error
+        for fold in folds:
+            fold.refuse_shared_groups()
         if not folds:
             raise SplitError("this file of splits has no folds; one or more work")
         return cls(folds)
@@ -155,7 +171,7 @@ def _one_repeat(
         own, found = seed + 7919 * attempt, []
         for test in group_folds(labels, groups, folds, own):
             rest = np.setdiff1d(np.arange(len(labels)), test)
-            if len(set(groups[rest])) < FOLDS:
+            if len(set(groups[rest])) < FOLDS or np.bincount(labels[rest]).max() < FOLDS:
                 break
             val = rest[group_folds(labels[rest], groups[rest], FOLDS, own)[0]]
             parts = {"train": np.setdiff1d(rest, val), "val": val, "test": test}

@@ -68,6 +68,7 @@ def compare(
     *,
     metric: str = "macro_f1",
     folds: Sequence[Hashable] | np.ndarray | None = None,
+    batches: tuple[Sequence[Hashable], Sequence[Hashable]] | None = None,
     resamples: int = 10_000,
     seed: int = 0,
     confidence: float = 0.95,
@@ -122,6 +123,9 @@ def compare(
             `average_precision` and `recall_at_specificity` are then computed in each fold and averaged, because models
             of different folds have different scales; a fold, or a class in it, without positives and negatives is left
             out. Other measures are of all images together.
+        batches: for a and for b, (runs,) what runs have in common, such as the generator whose images they learned
+            from. Their luck is then no one run's own: runs of a batch are averaged and count as one. Without it, every
+            run was trained independently of the others.
         resamples: 2 or more.
         seed: of the resamples, 0 or more.
         confidence: of the interval, between 0 and 1.
@@ -149,6 +153,8 @@ def compare(
     blocks = _resamples(measure, images, resamples, seed)
     pairs = [[_values(runs, counts) for runs in evaluators] for counts in blocks]
     drawn = [np.concatenate(values, axis=1) for values in zip(*pairs, strict=True)]
+    if batches is not None:
+        points, drawn = ([_batched(*own) for own in zip(values, batches, strict=True)] for values in (points, drawn))
     difference = float(points[1].mean() - points[0].mean())
     error, freedom = _spread(points, drawn, images)
     low, high, p_value = _interval(difference, error, freedom, images.patients, confidence)
@@ -167,13 +173,21 @@ def compare(
         patients=images.patients,
         images=len(truth),
         runs=(len(ours), len(theirs)),
-        covers_runs=max(len(ours), len(theirs)) > 1,
+        covers_runs=max(map(len, points)) > 1,
     )
 
 
 def _values(runs: list[Evaluate], counts: np.ndarray) -> np.ndarray:
     """(runs, B) values."""
     return np.array([evaluate(counts) for evaluate in runs])
+
+
+def _batched(values: np.ndarray, batches: Sequence[Hashable]) -> np.ndarray:
+    """Means of the rows of each batch."""
+    if len(batches) != len(values):
+        raise DataError(f"batches name {len(batches)} runs of {len(values)}; one entry for each run works")
+    named = list(dict.fromkeys(batches))
+    return np.array([values[[other == own for other in batches]].mean(axis=0) for own in named])
 
 
 def _spread(points: list[np.ndarray], drawn: list[np.ndarray], images: Images) -> tuple[float, float]:

@@ -15,8 +15,10 @@ class VarianceSplit:
     """Standard deviations of a score that each source alone would cause.
 
     Attributes:
-        split: from fold to fold: other training and other test patients.
-        generator: from one training of the generator to another in the same fold; None where each fold has one.
+        split: from fold to fold: other training and other test patients; where each fold has one generator, that
+            generator, too.
+        generator: from one training of the generator to another in the same fold; None where each fold has one, or each
+            generator one classifier, whose luck could not be told from it.
         classifier: from one seed of the classifier to another with the same images; None where there is one.
         folds: how many there are.
         generators: in each fold.
@@ -58,13 +60,12 @@ def split_variance(scores: Sequence[Sequence[Sequence[float]]] | np.ndarray) -> 
     folds, generators, seeds = values.shape
     within = float(values.var(axis=2, ddof=1).mean()) if seeds > 1 else None
     below = values.mean(axis=2)  # (folds, generators)
-    between = None
-    if generators > 1:
-        between = max(0.0, float(below.var(axis=1, ddof=1).mean()) - (within or 0.0) / seeds)
+    among = float(below.var(axis=1, ddof=1).mean()) if generators > 1 else None  # and that of classifiers / seeds
+    between = None if among is None or within is None else max(0.0, among - within / seeds)
     split = None
     if folds > 1:
-        luck = (between or 0.0) / generators + (within or 0.0) / (generators * seeds)
-        split = max(0.0, float(below.mean(axis=1).var(ddof=1)) - luck)
+        luck = (within or 0.0) / seeds if among is None else among
+        split = max(0.0, float(below.mean(axis=1).var(ddof=1)) - luck / generators)
     return VarianceSplit(_root(split), _root(between), _root(within), folds, generators, seeds)
 
 

@@ -54,7 +54,8 @@ def analyse(
     """
     arms = settings.registered_arms()
     tested = scored_images(splits, classes, repeats)
-    pooled = {label: pool(label, cells, tested, range(settings.seeds)) for label in labels}
+    drawn = {label: settings.generators if arms[arm].uses_synthetic else 1 for label, (arm, _) in labels.items()}
+    pooled = {label: pool(label, cells, tested, range(settings.seeds), drawn[label]) for label in labels}
     targets = {number: _targets(fold.split.val, classes) for number, fold in enumerate(splits.folds)}
     declared = {label: own for label, own in labels.items() if not label.endswith(PATIENTS)}
     choice = choose(declared, arms, pooled, targets)
@@ -78,7 +79,7 @@ def analyse(
         "subgroups": compare_subgroups(tested, pooled, choice, classes, columns or {}),
     }
     if external:
-        found["external"], more = _external(external, classes, cells, labels, choice, settings, len(splits))
+        found["external"], more = _external(external, classes, cells, declared, choice, settings, len(splits))
         failed += more
     return found, failed
 
@@ -132,7 +133,7 @@ def _external(
     files: Sequence[SplitFile], classes: Sequence[str], cells: Cells, labels: Labels, choice: Choice | None,
     settings: BenchmarkSettings, folds: int,
 ) -> tuple[Json, list[str]]:  # fmt: skip
-    """Scores on another site's images: every classifier of every fold is a run."""
+    """Scores on another site's images: every classifier of every fold is a run, and those of a fold are a batch."""
     runs = [(fold, seed) for fold in range(folds) for seed in range(settings.seeds)]
     tested = ScoredImages(
         files=[file.file for file in files],
@@ -146,6 +147,7 @@ def _external(
             np.array([cells[label, fold, seed]["predictions"]["external"] for fold, seed in runs]),
             runs,
             np.array([np.full(len(files), fold) for fold, _ in runs]),
+            batches=[(fold, seed if folds == 1 else 0) for fold, seed in runs],
         )
         for label in labels
     }

@@ -15,6 +15,7 @@ from braingan.data.files import read_json, replacing, sha256_of
 from braingan.data.folds import Folds
 from braingan.errors import OutputError
 from braingan.experiment.analysis import analyse
+from braingan.experiment.arms import ARMS
 from braingan.experiment.cells import OWN, ClassifierCell, classifiers, expected_cells
 from braingan.experiment.curve import curve_label
 from braingan.experiment.plan import PLAN, Plan
@@ -42,6 +43,9 @@ def result_so_far(out: Path) -> BenchmarkResult:
     if path.exists() and not (out / PLAN).exists():  # of an earlier version
         return BenchmarkResult.load(path)
     plan = Plan.load(out)
+    unknown = [name for name in plan.bench.settings.arms if name not in ARMS.names()]
+    if unknown and path.exists():  # an arm that a script registers
+        return BenchmarkResult.load(path)
     cells = finished_cells(plan)
     whole = len(cells) == len(expected_cells(plan.bench.settings, len(plan.splits)))
     if whole and path.exists():
@@ -140,7 +144,7 @@ def label_of(cell: ClassifierCell, settings: BenchmarkSettings) -> str:
 
 
 def _complete(cells: Iterable[ClassifierCell], expected: Sequence[int], settings: BenchmarkSettings) -> list[int]:
-    """The first folds that are whole: of whole repeats, or else of the first one; cells are run fold by fold."""
+    """The first folds that are whole: of whole repeats, or else of the first one."""
     found = np.bincount([cell.fold for cell in cells], minlength=len(expected))
     missing = next((fold for fold, count in enumerate(expected) if found[fold] < count), len(expected))
     repeats = missing // settings.folds

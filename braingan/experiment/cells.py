@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -174,7 +174,9 @@ class ClassifierCell:
 
     def _key(self, bench: Bench) -> str:
         images = bench.images[self.fold]
-        own = [self.arm, self.ratio, self.patients, self.fold, self.seed, self.generator_sha256]
+        arm = arms_named([self.arm])[self.arm]
+        how = [asdict(arm.recipe), bench.settings.share if arm.shares else None, arm.seed_offset]
+        own = [self.arm, how, self.ratio, self.patients, self.fold, self.seed, self.generator_sha256]
         return fingerprint([bench.key, images, *own])
 
     def _scored(self, bench: Bench, inputs: FoldInputs) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from braingan.evaluation.classifier import train_classifier
 from braingan.experiment.cells import Bench, Cell, GeneratorCell
 from braingan.experiment.engines import Engine
 from braingan.experiment.inputs import FoldInputs
+from braingan.generation.gan import GAN
 from braingan.generation.protocol import TrainingData, TrainingRun
 from braingan.generation.registry import create_backend
 from braingan.progress import readable_seconds, without_bars
@@ -22,7 +23,6 @@ from braingan.threads import limited
 log = logging.getLogger("braingan")
 
 TRIAL_STEPS = 3
-PATIENCE = 60.0  # seconds for a trial of one step
 WORTH_TRYING = 50  # steps: of fewer, a trial would take about as long
 
 
@@ -105,6 +105,8 @@ def _of_classifier(bench: Bench, inputs: FoldInputs) -> float:
 def _of_generator(bench: Bench, inputs: FoldInputs) -> float:
     settings, train = bench.settings.training(0), inputs.train
     backend = create_backend(settings.backend, **settings.hyperparameters)
+    if not isinstance(backend, GAN):  # it need not count in steps
+        return 0.0
     data = TrainingData(train.images, train.labels, train.spec, masks=train.masks)
 
     def fit(steps: int) -> None:
@@ -127,6 +129,4 @@ def _extrapolated(train: Callable[[int], None], steps: int) -> float:
         started = time.monotonic()
         train(trial)
         seconds[trial] = time.monotonic() - started
-        if seconds[1] > PATIENCE:  # it does not count in steps, or they are very long
-            return seconds[1]
     return max(0.0, seconds[1 + TRIAL_STEPS] - seconds[1]) / TRIAL_STEPS * steps

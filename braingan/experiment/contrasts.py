@@ -22,6 +22,7 @@ METRIC = "macro_f1"
 EXPLORED = ("auroc", "balanced_accuracy")  # measures in which the primary contrast is looked at as well
 AUGMENTED, BASELINE = "with synthetic images", "best without"
 IN_WORDS = {AUGMENTED: "training with synthetic images", BASELINE: "the best training without them"}
+EXPLORATORY = "Looked at, not declared: it may suggest another study, and proves nothing."
 PREFERRED = "combined+classic"  # the augmented arm of the primary contrast, where it was run
 
 
@@ -117,7 +118,7 @@ def compare_arms(
         folds = a.folds if len(tested.folds) > 1 or len(np.unique(tested.folds)) > 1 else None
         try:
             return compare(tested.targets, a.probabilities, b.probabilities, tested.patients, metric=metric,
-                           folds=folds, seed=seed)  # fmt: skip
+                           folds=folds, batches=(a.apart, b.apart), seed=seed)  # fmt: skip
         except BrainganError as error:
             failed.append(f"No comparison in {metric}: {error}.")
             return None
@@ -149,7 +150,7 @@ def _judged(
             {"arm": names[0], "baseline": names[1], "family": family, "primary": family == "primary"}
             | comparison.to_json()
             | judgement.to_json()
-            | ({"verdict": "exploratory", "p_holm": None} if exploratory else {})
+            | ({"verdict": "exploratory", "p_holm": None, "reason": EXPLORATORY} if exploratory else {})
         )
     return judged
 

@@ -15,6 +15,7 @@ from braingan.data.held_out import prepare_test
 from braingan.data.limits import limit
 from braingan.data.preparation import PreparedSet, prepare_folder
 from braingan.data.preprocessing import Preprocessing
+from braingan.data.records import ImageSet
 from braingan.data.split import Split, SplitFile, locate, split_by_group, split_files, with_test
 from braingan.duplicates.grouping import group_duplicates as grouped
 from braingan.duplicates.grouping import looks_of
@@ -36,12 +37,14 @@ class Sources:
         test: a folder of test images; then the data folder is split into training and validation only.
         external: a folder of another site's images, which all classifiers are scored on as well.
         splits: given splits; None makes new ones.
+        limited: whether the limits of the settings have been applied to them.
     """
 
     data: Path
     test: Path | None = None
     external: Path | None = None
     splits: Folds | None = None
+    limited: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,13 +118,15 @@ def load_data(
         raise SettingsError("--drop-leaking and --allow-leakage were both asked; give one of them")
     if sources.test and (settings.folds, settings.repeats) != (1, 1):
         raise SettingsError(
-            "--test and more than one fold were both asked; a test folder is one fold: leave --folds and --repeats "
-            "out, or give the folder as --external"
+            "--test and more than one fold were both asked; a test folder is one fold: ask for --folds 1 --repeats 1, "
+            "or give the folder as --external"
         )
     skip_bad = settings.skip_bad
     prepared = prepare_folder(sources.data, preprocessing, cache, skip_bad=skip_bad)
     settings.limits.check(prepared.source.classes)
-    if settings.group_duplicates and not sources.splits:
+    if sources.splits:
+        prepared = _grouped_as(prepared, sources.splits)
+    elif settings.group_duplicates:
         prepared = grouped(prepared)
     held_out, external = (
         prepare_test(folder, prepared, preprocessing, cache, skip_bad=skip_bad) if folder else None
@@ -131,6 +136,7 @@ def load_data(
     splits = learning
     if held_out is not None:
         splits = Folds(tuple(replace(fold, split=with_test(fold.split, prepared, held_out)) for fold in learning.folds))
+    _check_repeats(splits, settings.repeats)
     loaded = BenchmarkData(CellInputs(prepared, learning, held_out, external), splits)
     loaded = _with_real_images(loaded, allow_leakage=settings.allow_leakage)
     for number in range(len(learning)):
@@ -158,7 +164,9 @@ def _learning(
                  for fold in sources.splits.folds]  # fmt: skip
         if held_out is not None:
             given = [replace(fold, split=replace(fold.split, test=())) for fold in given]
-        if any(fold.left_out for fold in given):  # a repeated benchmark: the limits have been applied
+        if any(fold.left_out for fold in given) and settings.limits and not sources.limited:
+            raise SettingsError("limits were asked for splits that leave images out already; leave one of them out")
+        if sources.limited or any(fold.left_out for fold in given):
             return Folds(tuple(given))
         found: Sequence[Split] = [fold.split for fold in given]
     elif held_out is not None:
@@ -166,6 +174,36 @@ def _learning(
     else:
         found = split_folds(prepared, settings.folds, settings.repeats, seed=settings.split_seed)
     return Folds(tuple(_limited(prepared, split, settings, number) for number, split in enumerate(found)))
+
+
+def _grouped_as(prepared: PreparedSet, splits: Folds) -> PreparedSet:
+    """Where no patients are known: what a given split keeps together."""
+    if prepared.source.has_patients:
+        return prepared
+    groups = {file.file: file.group for fold in splits.folds for file in fold.files}
+    records = [replace(record, group=groups.get(record.file, record.group)) for record in prepared.source.records]
+    return replace(prepared, source=ImageSet(records, prepared.source.classes))
+
+
+def _check_repeats(splits: Folds, repeats: int) -> None:
+    """Within a repeat, nothing is tested twice; all repeats test the same images.
+
+    Raises:
+        SplitError: given splits are not of so many repeats.
+    """
+    count = len(splits) // repeats
+    tested = []
+    for repeat in range(repeats):
+        parts = [fold.split.test for fold in splits.folds[repeat * count : (repeat + 1) * count]]
+        groups = [group for part in parts for group in {file.group for file in part}]
+        tested.append({file.file for part in parts for file in part})
+        if len(groups) > len(set(groups)):
+            raise SplitError(
+                f"the {len(splits)} splits test some groups twice ({splits[0].split.grouped_by}); give --folds and "
+                "--repeats as they were made, or splits that test each once"
+            )
+    if any(files != tested[0] for files in tested):
+        raise SplitError(f"the {repeats} repeats of the splits test different images; each needs all of them")
 
 
 def _without(files: Sequence[SplitFile], bad: set[str]) -> tuple[SplitFile, ...]:
@@ -185,7 +223,7 @@ def _limited(prepared: PreparedSet, split: Split, settings: BenchmarkSettings, n
 def _with_real_images(loaded: BenchmarkData, *, allow_leakage: bool) -> BenchmarkData:
     """Refuse synthetic images among the real ones, or say so."""
     inputs, first = loaded.inputs, loaded.inputs.fold(0)
-    named = [("test", first.test), ("validation", first.val), ("training", first.train)]
+    named = [("test", first.test), ("validation", first.val), ("training", first.train), ("left-out", first.left_out)]
     if not loaded.splits.one:  # every image is for everything in turn
         named = [("data", inputs.everything)]
     if inputs.external is not None:
@@ -199,26 +237,31 @@ def _without_twins(loaded: BenchmarkData, settings: BenchmarkSettings) -> Benchm
     said: list[str] = []
     for number in range(len(loaded.splits)):
         fold = loaded.inputs.fold(number)
-        twins = find_twins_across(looks_of(fold.test), looks_of(fold.train))
-        leaking = sorted({twin.first for twin in twins})
-        if not leaking:
-            continue
-        if settings.drop_leaking:
-            log.warning("dropped %d of %d test images that show the same picture as a training image",
-                        len(leaking), len(fold.test))  # fmt: skip
-            loaded = _dropped(loaded, number, set(leaking))
-            continue
-        what = _leak(fold, leaking, "" if loaded.splits.one else f" of fold {number}")
-        said += refuse_leak(what, "--drop-leaking scores without them", allow_leakage=settings.allow_leakage)
-        log.warning("%s", what)
+        looks = looks_of(fold.test)
+        for kind, seen in (("training", (fold.train, fold.left_out)), ("validation", (fold.val,))):
+            leaking = sorted(
+                {twin.first for own in seen if len(own) for twin in find_twins_across(looks, looks_of(own))}
+            )
+            if not leaking:
+                continue
+            if settings.drop_leaking:
+                log.warning("dropped %d of %d test images that show the same picture as a %s image",
+                            len(leaking), len(fold.test), kind)  # fmt: skip
+                loaded = _dropped(loaded, number, set(leaking))
+                fold = loaded.inputs.fold(number)
+                looks = looks_of(fold.test)
+                continue
+            what = _leak(fold, leaking, kind, "" if loaded.splits.one else f" of fold {number}")
+            said += refuse_leak(what, "--drop-leaking scores without them", allow_leakage=settings.allow_leakage)
+            log.warning("%s", what)
     said += _external_leak(loaded, settings)
     return replace(loaded, leakage=(*loaded.leakage, *said))
 
 
-def _leak(fold: FoldInputs, leaking: Sequence[int], which: str) -> str:
+def _leak(fold: FoldInputs, leaking: Sequence[int], kind: str, which: str) -> str:
     names = some_names([fold.test.source.records[number].file for number in leaking])
     return (
-        f"leak: {len(leaking)} of {len(fold.test)} test images{which} ({names}) show the same picture as a training "
+        f"leak: {len(leaking)} of {len(fold.test)} test images{which} ({names}) show the same picture as a {kind} "
         "image; that is the data's doing"
     )
 
@@ -279,7 +322,7 @@ def _check_classes(loaded: BenchmarkData, number: int) -> None:
     for part, images in (("training", fold.train), ("test", fold.test)):
         present = set(images.source.targets)
         missing = [name for label, name in enumerate(classes) if label not in present]
-        if missing and loaded.dropped:
+        if missing and loaded.dropped and part == "test" and loaded.splits.one:
             raise SplitError(
                 f"all {loaded.dropped + len(images)} test images but {len(images)} were dropped, and class "
                 f"{missing[0]!r} has none left: this test set cannot score it; take another"

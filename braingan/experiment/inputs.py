@@ -99,12 +99,13 @@ class CellInputs:
 
     def _fold(self, fold: Fold) -> FoldInputs:
         parts = locate(fold.split, self.everything, left_out=len(fold.left_out))
-        at = {record.file: place for place, record in enumerate(self.everything.source.records)}
+        extra = Split(fold.left_out, (), (), fold.split.grouped_by)
+        left_out = locate(extra, self.everything, left_out=len(self.everything)).train
         return FoldInputs(
             train=self.everything.select(parts.train),
             val=self.everything.select(parts.val),
             test=self.everything.select(parts.test) if self.held_out is None else self.held_out,
-            left_out=self.everything.select([at[file.file] for file in fold.left_out]),
+            left_out=self.everything.select(left_out),
             external=self.external,
             learning=fold.split,
         )

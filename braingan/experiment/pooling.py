@@ -51,6 +51,8 @@ class Pooled:
         folds: (runs, N) in which fold each image was tested.
         validation: fold -> (seeds, V, C) probabilities of its validation images.
         choices: what was chosen in each fold, for an arm that is put together from others.
+        batches: (runs,) what runs have in common: repeat and generator, where there are several in a fold. Empty if
+            each is on its own.
     """
 
     probabilities: np.ndarray
@@ -58,6 +60,12 @@ class Pooled:
     folds: np.ndarray
     validation: dict[int, np.ndarray] = field(default_factory=dict)
     choices: list[str] = field(default_factory=list)
+    batches: Sequence[tuple[int, ...]] = ()
+
+    @property
+    def apart(self) -> Sequence[tuple[int, ...]]:
+        """(runs,) which of them share their luck, as `compare` takes it."""
+        return self.batches or self.runs
 
 
 def scored_images(splits: Folds, classes: Sequence[str], repeats: int) -> ScoredImages:
@@ -88,7 +96,7 @@ def scored_images(splits: Folds, classes: Sequence[str], repeats: int) -> Scored
     )
 
 
-def pool(label: str, cells: Cells, tested: ScoredImages, seeds: Sequence[int]) -> Pooled:
+def pool(label: str, cells: Cells, tested: ScoredImages, seeds: Sequence[int], generators: int = 1) -> Pooled:
     """Put the predictions of an arm together.
 
     Args:
@@ -96,6 +104,7 @@ def pool(label: str, cells: Cells, tested: ScoredImages, seeds: Sequence[int]) -
         cells: all of them.
         tested: the images.
         seeds: of the classifiers.
+        generators: in each fold, which the seeds take in turn; with a single one, or none, each run is a batch.
     """
     runs = [(repeat, seed) for repeat in range(tested.repeats) for seed in seeds]
     said = []
@@ -106,7 +115,9 @@ def pool(label: str, cells: Cells, tested: ScoredImages, seeds: Sequence[int]) -
         said.append([own[fold][row] for fold, row in places])
     folds = sorted({fold for name, fold, _ in cells if name == label})
     validation = {fold: np.array([cells[label, fold, seed]["predictions"]["val"] for seed in seeds]) for fold in folds}
-    return Pooled(np.array(said), runs, np.array([tested.folds[repeat] for repeat, _ in runs]), validation)
+    dealt = np.array([tested.folds[repeat] for repeat, _ in runs])
+    batches = [(repeat, seed % generators if generators > 1 else seed) for repeat, seed in runs]
+    return Pooled(np.array(said), runs, dealt, validation, batches=batches)
 
 
 def chosen(pooled: Mapping[str, Pooled], names: Sequence[str]) -> Pooled:
@@ -121,4 +132,4 @@ def chosen(pooled: Mapping[str, Pooled], names: Sequence[str]) -> Pooled:
     for fold, name in enumerate(names):
         here = first.folds == fold
         probabilities[here] = pooled[name].probabilities[here]
-    return Pooled(probabilities, first.runs, first.folds, choices=list(names))
+    return Pooled(probabilities, first.runs, first.folds, choices=list(names), batches=first.batches)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,15 @@ import torch
 from braingan.augmentation.counts import synthetic_counts
 from braingan.augmentation.leaks import check_choice, check_classes, check_generator
 from braingan.augmentation.synthesis import check_can_write
-from braingan.data.files import fingerprint, sha256_of
+from braingan.data.files import fingerprint, read_json, sha256_of, write_json
 from braingan.data.locking import locked
 from braingan.data.split import split_files
 from braingan.data.workplace import CACHE, check_place, claim
 from braingan.errors import CellsFailedError, SettingsError
 from braingan.evaluation.classifier import build_classifier
-from braingan.experiment.arms import ARMS, BUILT_IN
+from braingan.experiment.arms import ARMS, BUILT_IN, Arm
 from braingan.experiment.attempts import FAILED, Attempt, run_cells
-from braingan.experiment.cells import Bench, GeneratorCell, claimed, classifiers, expected_cells, part_of_patients
+from braingan.experiment.cells import Bench, Cell, GeneratorCell, claimed, classifiers, expected_cells, part_of_patients
 from braingan.experiment.clock import start_clock
 from braingan.experiment.data import BenchmarkData, Sources, load_data
 from braingan.experiment.engines import Engine
@@ -42,6 +42,8 @@ from braingan.threads import limited
 log = logging.getLogger("braingan")
 
 # Between two calls on one folder; more seeds, arms and points of a curve add to what is there.
+DECLARATION = "declared.json"
+DECLARED = ("seeds", "arms", "margin")
 MAY_CHANGE = {"device", "seeds", "arms", "curve", "margin"}
 
 
@@ -62,9 +64,11 @@ def run_benchmark(
     leakage = [*loaded.leakage, *_check_generator(stored, loaded, allow_leakage=settings.allow_leakage)]
     asked = _asked(settings, loaded, stored)
     claim(out, asked, may_change=MAY_CHANGE, earlier=EARLIER)
+    extended = _declare(out, settings)
     inputs = loaded.inputs
     with locked(out / CACHE / "locks" / "precision.lock", wait=True), limited(engine.threads()):
-        settings = settle_precision(out, settings, inputs.fold(0), trains=stored is None)
+        trains = stored is None and any(arm.uses_synthetic for arm in settings.registered_arms().values())
+        settings = settle_precision(out, settings, inputs.fold(0), trains=trains)
     bench = _bench(out, asked, settings, inputs, generator, leakage)
     places = {"data": sources.data, "test": sources.test, "external": sources.external, "generator": generator}
     tested = inputs.everything if inputs.held_out is None else inputs.held_out
@@ -75,7 +79,7 @@ def run_benchmark(
         places={name: place.resolve().name if place else None for name, place in places.items()},
         preprocessing=preprocessing.to_json(),
         bad_files=[asdict(bad) for bad in loaded.bad_files],
-        notes=loaded.notes(),
+        notes=[*loaded.notes(), *extended],
         external=() if inputs.external is None else split_files(inputs.external, range(len(inputs.external))),
         columns=subgroup_columns(tested.source.records),
         with_patients=[name for name, own in (("test", tested), ("external", inputs.external))
@@ -85,6 +89,21 @@ def run_benchmark(
     _run_all(bench, inputs, engine)
     with claimed(bench, "result", wait=True):
         return write_result(plan, inputs)
+
+
+def _declare(out: Path, settings: BenchmarkSettings) -> list[str]:
+    """Keep what was declared first; gives a note where more is asked now, when results may be known."""
+    asked = {name: settings.to_json()[name] for name in DECLARED}
+    if not (out / DECLARATION).exists():
+        write_json(out / DECLARATION, asked)
+    before = read_json(out / DECLARATION)
+    changed = [f"{name} {before[name]}, now {asked[name]}" for name in DECLARED if before.get(name) != asked[name]]
+    if not changed:
+        return []
+    return [
+        f"Extended after the start of this benchmark ({'; '.join(changed)}): whoever extends it until the verdict "
+        "pleases will find what is not there."
+    ]
 
 
 def _fitting(settings: BenchmarkSettings, sources: Sources, stored: StoredGenerator | None) -> BenchmarkSettings:
@@ -116,7 +135,7 @@ def _bench(
 
 
 def _run_all(bench: Bench, inputs: CellInputs, engine: Engine) -> None:
-    """Run the cells in two rounds: generators and what needs none, then the rest.
+    """Run the cells: generators and what needs none, then the rest.
 
     Raises:
         CellsFailedError: some failed; all others are done.
@@ -124,17 +143,25 @@ def _run_all(bench: Bench, inputs: CellInputs, engine: Engine) -> None:
     settings = bench.settings
     needed = any(arm.uses_synthetic for arm in settings.registered_arms().values())
     seeds = range(settings.generators if needed and not bench.generator else 0)
-    own = [GeneratorCell(fold, seed) for fold in range(len(inputs.learning)) for seed in seeds]
+    folds = range(len(inputs.learning))
+    own = [GeneratorCell(fold, seed) for fold in folds for seed in seeds]
     expected = expected_cells(settings, len(inputs.learning))
     with claimed(bench, "inputs", wait=True):  # for workers, and for pictures in reports
         bench = replace(bench, inputs=inputs.save(bench.out / CACHE))
     todo = [cell for cell in own if not is_finished(bench.generator_folder(cell.fold, cell.seed))]
     begun = {path.stem for path in (bench.out / "cells").glob("*.json")}
     clock = start_clock(bench, inputs.fold(0), engine, [*todo, *(cell for cell in expected if cell.name not in begun)])
-    plain = [cell for cell in expected if cell.generator_seed is None]
-    failed = run_cells(engine, bench, inputs, [*own, *plain], clock)  # generators first: they take longest
-    mixed = [cell for cell in classifiers(bench) if cell.generator_seed is not None]
-    failed += run_cells(engine, bench, inputs, mixed, clock)
+    failed: list[Attempt] = []
+    # One process ends a fold before it begins the next, so that there is something to report; several share all folds.
+    for part in ([fold] for fold in folds) if engine.in_process else [list(folds)]:
+        plain = [cell for cell in expected if cell.fold in part and cell.generator_seed is None]
+        first: list[Cell] = [
+            *(cell for cell in own if cell.fold in part),
+            *plain,
+        ]  # generators first: they take longest
+        failed += run_cells(engine, bench, inputs, first, clock)
+        mixed = [cell for cell in classifiers(bench) if cell.fold in part and cell.generator_seed is not None]
+        failed += run_cells(engine, bench, inputs, mixed, clock)
     if failed:
         raise _failure(bench, failed, len(own) + len(expected))
 
@@ -168,7 +195,7 @@ def _check_generator(stored: StoredGenerator | None, loaded: BenchmarkData, *, a
     if not loaded.splits.one:
         raise SettingsError(
             "--generator and more than one fold were both asked; a generator has learned from one training part: "
-            "leave --folds out, or let each fold train its own"
+            "ask for --folds 1, or let each fold train its own"
         )
     fold, split = loaded.inputs.fold(0), loaded.splits[0].split
     parts = [(fold.test, split)]
@@ -184,15 +211,17 @@ def _check(settings: BenchmarkSettings, loaded: BenchmarkData, stored: StoredGen
     """Refuse before any training what cannot work; give the settings with all defaults spelled out."""
     first, training = loaded.inputs.fold(0).train, settings.training(0)
     arms = settings.registered_arms()
+    needed = any(arm.uses_synthetic for arm in arms.values())
+    _check_recipes(settings, arms)
     if stored:
         check_classes(stored, loaded.classes)
         training, made = stored.settings, labels_made(stored.generator)
     else:
         check_settings(training, first.spec)
         training = training.resolved()
-        made = check_data(training, first)
+        made = check_data(training, first) if needed else ()
     check_can_write(first.spec.channels)
-    for number in range(len(loaded.splits) if any(arm.uses_synthetic for arm in arms.values()) else 0):
+    for number in range(len(loaded.splits) if needed else 0):
         train = loaded.inputs.fold(number).train
         if not stored:
             check_data(training, train)
@@ -208,6 +237,19 @@ def _check(settings: BenchmarkSettings, loaded: BenchmarkData, stored: StoredGen
     with torch.random.fork_rng(devices=[]):
         build_classifier(settings.classifier, first.spec)
     return replace(settings, **{name: getattr(training, name) for name in OF_TRAINING})
+
+
+def _check_recipes(settings: BenchmarkSettings, arms: Mapping[str, Arm]) -> None:
+    """Refuse what a classifier's training would refuse after the generators are trained."""
+    for name, arm in arms.items():
+        if arm.recipe.mixing and settings.classifier_batch_size < 2:
+            raise SettingsError(f"arm {name!r} mixes images, and batches of 1 were asked; 2 or more work")
+        if arm.recipe.pretrain and not arm.uses_synthetic:
+            raise SettingsError(f"arm {name!r} begins with synthetic images and uses none; set uses_synthetic")
+        if arm.recipe.pretrain and arm.shares and settings.share is not None:
+            raise SettingsError(
+                f"arm {name!r} begins with synthetic images, so that --share says nothing; set shares=False"
+            )
 
 
 def _asked(settings: BenchmarkSettings, loaded: BenchmarkData, stored: StoredGenerator | None) -> dict[str, Any]:

@@ -104,6 +104,13 @@ class BenchmarkSettings:
         if not 0 < self.margin < 1:
             raise SettingsError(f"margin {self.margin} was asked; above 0 and below 1 works, such as 0.02 for 2 points")
         self.limits.check_numbers()
+        if self.folds == 1 and self.repeats > 1:
+            raise SettingsError(
+                f"1 fold and {self.repeats} repeats were asked; repeats of one split test other patients each time: "
+                "ask for 2 or more folds"
+            )
+        if len(set(self.curve)) < len(self.curve):
+            raise SettingsError(f"a curve of {_listed(self.curve)} was asked; different parts work")
         wrong = [part for part in self.curve if not 0 < part < 1]
         if wrong:
             raise SettingsError(
@@ -163,7 +170,10 @@ class BenchmarkSettings:
         for name, given in value.items():
             kind = type(default.get(name))
             accepted = (*OPTIONAL[name], kind) if name in OPTIONAL else (int, float) if kind is float else kind
-            if name not in default or not isinstance(given, accepted):
+            entries = given if name in LISTS and isinstance(given, list) else []
+            kinds = str if name == "arms" else (int, float)
+            fits = isinstance(given, accepted) and all(isinstance(entry, kinds) for entry in entries)
+            if name not in default or not fits:
                 raise OutputError(f"{name}={given!r} is no setting of this version's benchmark")
         return cls(**value | {name: tuple(value[name]) for name in LISTS if name in value})
 
@@ -216,8 +226,11 @@ def counts_of(given: Mapping[str, Any] | None, option: str) -> dict[str, int]:
         SettingsError: a value is no whole number.
     """
     try:
-        return {name: int(value) for name, value in (given or {}).items()}
-    except ValueError as error:
+        counts = {name: int(value) for name, value in (given or {}).items()}
+        if any(float(value) != counts[name] for name, value in (given or {}).items()):
+            raise ValueError("not whole")
+        return counts
+    except (ValueError, TypeError) as error:
         named = ",".join(f"{name}={value}" for name, value in (given or {}).items())
         raise SettingsError(f"--{option} {named} was asked; CLASS=NUMBER works, such as tumor=60") from error
 

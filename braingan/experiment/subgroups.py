@@ -64,7 +64,7 @@ def compare_subgroups(
             found.append(
                 {"column": column, "value": value, "images": own["images"], "patients": own["patients"],
                  "reason": own["reason"], "macro_f1": f1}
-                | _contrast(tested, pooled, choice, values == value)
+                | _contrast(tested, pooled, None if own["reason"] else choice, values == value)
             )  # fmt: skip
     return found
 
@@ -85,10 +85,11 @@ def _contrast(
     nothing: dict[str, float | None] = {"difference": None, "low": None, "high": None}
     if choice is None:
         return nothing
-    a, b = (chosen(pooled, names).probabilities[:, here] for names in (choice.baseline, choice.augmented))
+    a, b = (chosen(pooled, names) for names in (choice.baseline, choice.augmented))
     patients = [patient for patient, own in zip(tested.patients, here, strict=True) if own]
     try:
-        compared = compare(tested.targets[here], a, b, patients, metric=METRIC)
+        compared = compare(tested.targets[here], a.probabilities[:, here], b.probabilities[:, here], patients,
+                           metric=METRIC, batches=(a.apart, b.apart))  # fmt: skip
     except BrainganError:  # too few patients, or of one class
         return nothing
     return {"difference": compared.difference, "low": compared.low, "high": compared.high}

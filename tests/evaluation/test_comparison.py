@@ -365,6 +365,19 @@ def test_classes_that_hardly_any_resample_has_are_refused() -> None:
         compare(targets, targets, targets[::-1], np.arange(80), resamples=10)
 
 
+def test_runs_of_a_batch_count_as_one() -> None:
+    targets, a, b, groups = predictions(2, runs=3, count=200)
+    alone = compare(targets, a, b, groups)
+    twice = [0, 0, 1, 1, 2, 2]
+    shared = compare(targets, a.repeat(2, axis=0), b.repeat(2, axis=0), groups, batches=(twice, twice))
+    as_if_apart = compare(targets, a.repeat(2, axis=0), b.repeat(2, axis=0), groups)
+    assert (shared.difference, shared.low, shared.high) == pytest.approx((alone.difference, alone.low, alone.high))
+    assert as_if_apart.high - as_if_apart.low < shared.high - shared.low
+    assert not compare(targets, a, b, groups, batches=([0] * 3, [0] * 3)).covers_runs
+    with pytest.raises(DataError, match="batches name 2 runs of 3; one entry for each run works"):
+        compare(targets, a, b, groups, batches=([0, 1], [0, 1, 2]))
+
+
 @pytest.mark.parametrize("effect", [0.0, 0.15])
 def test_no_difference_is_seldom_found_and_a_true_one_often(effect: float) -> None:
     assert 0 < significant(150, 20, 3, effect) <= 15

@@ -41,7 +41,12 @@ def test_harm_to_one_site_shows_where_the_mean_over_all_hides_it() -> None:
 
     def said(where: np.ndarray, share: float) -> Pooled:
         wrong = where & (random.random((3, 80)) < share)
-        return Pooled(np.where(wrong[..., None], 1 - right, right), [(0, 0), (0, 1), (0, 2)], np.zeros((3, 80), int))
+        return Pooled(
+            np.where(wrong[..., None], 1 - right, right),
+            [(0, 0), (0, 1), (0, 2)],
+            np.zeros((3, 80), int),
+            [(0,), (1,), (2,)],
+        )
 
     tested = ScoredImages(
         [f"{n}.png" for n in range(80)], targets, patients, np.zeros((1, 80), int), np.arange(80)[None]
