@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,16 +79,27 @@ def start_clock(bench: Bench, inputs: FoldInputs, engine: Engine, cells: Sequenc
     if not cells or engine.name != "local":
         return None
     trains = any(isinstance(cell, GeneratorCell) for cell in cells)
-    with limited(engine.threads()), without_bars():
+    with limited(engine.threads()), without_bars(), _quietly():
         seconds = (_of_generator(bench, inputs) if trains else 0.0, _of_classifier(bench, inputs))
     clock = Clock(cells, seconds, min(len(cells), engine.at_once))
     generators = sum(isinstance(cell, GeneratorCell) for cell in cells)
     log.info(
-        "%d generators of %d steps and %d classifiers of %d%s",
-        generators, bench.settings.steps, len(cells) - generators, bench.settings.classifier_steps,
+        "%d generator%s of %d steps and %d classifiers of %d%s", generators, "" if generators == 1 else "s",
+        bench.settings.steps, len(cells) - generators, bench.settings.classifier_steps,
         f" will take about {readable_seconds(clock.seconds_left)}" if seconds[1] else "",
     )  # fmt: skip
     return clock
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the lines that a training writes: this one is a trial."""
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _of_classifier(bench: Bench, inputs: FoldInputs) -> float:

@@ -20,7 +20,7 @@ from braingan.data.split import Split, SplitFile, locate, split_by_group, split_
 from braingan.duplicates.grouping import group_duplicates as grouped
 from braingan.duplicates.grouping import looks_of
 from braingan.duplicates.seen import some_names
-from braingan.duplicates.twins import find_twins_across
+from braingan.duplicates.twins import Looks, find_twins_across
 from braingan.errors import SettingsError, SplitError
 from braingan.experiment.inputs import CellInputs, FoldInputs
 from braingan.experiment.settings import BenchmarkSettings
@@ -238,24 +238,26 @@ def _without_twins(loaded: BenchmarkData, settings: BenchmarkSettings) -> Benchm
     for number in range(len(loaded.splits)):
         fold = loaded.inputs.fold(number)
         looks = looks_of(fold.test)
-        for kind, seen in (("training", (fold.train, fold.left_out)), ("validation", (fold.val,))):
-            leaking = sorted(
-                {twin.first for own in seen if len(own) for twin in find_twins_across(looks, looks_of(own))}
-            )
-            if not leaking:
-                continue
-            if settings.drop_leaking:
-                log.warning("dropped %d of %d test images that show the same picture as a %s image",
-                            len(leaking), len(fold.test), kind)  # fmt: skip
-                loaded = _dropped(loaded, number, set(leaking))
-                fold = loaded.inputs.fold(number)
-                looks = looks_of(fold.test)
-                continue
-            what = _leak(fold, leaking, kind, "" if loaded.splits.one else f" of fold {number}")
-            said += refuse_leak(what, "--drop-leaking scores without them", allow_leakage=settings.allow_leakage)
-            log.warning("%s", what)
+        learned, chosen = (_twins_in(looks, own) for own in ((fold.train, fold.left_out), (fold.val,)))
+        leaking = sorted(learned | chosen)
+        if not leaking:
+            continue
+        kind = "training or validation" if chosen - learned else "training"
+        if settings.drop_leaking:
+            log.warning("dropped %d of %d test images that show the same picture as a %s image",
+                        len(leaking), len(fold.test), kind)  # fmt: skip
+            loaded = _dropped(loaded, number, set(leaking))
+            continue
+        what = _leak(fold, leaking, kind, "" if loaded.splits.one else f" of fold {number}")
+        said += refuse_leak(what, "--drop-leaking scores without them", allow_leakage=settings.allow_leakage)
+        log.warning("%s", what)
     said += _external_leak(loaded, settings)
     return replace(loaded, leakage=(*loaded.leakage, *said))
+
+
+def _twins_in(looks: Looks, sets: Sequence[PreparedSet]) -> set[int]:
+    """Places of the images that show the same picture as one of these."""
+    return {twin.first for own in sets if len(own) for twin in find_twins_across(looks, looks_of(own))}
 
 
 def _leak(fold: FoldInputs, leaking: Sequence[int], kind: str, which: str) -> str:

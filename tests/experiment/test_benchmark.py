@@ -191,7 +191,7 @@ def test_a_test_folder_is_scored_and_never_learned_from(
         braingan.benchmark(data, tmp_path / "c", config=tmp_path / "out" / "result.json")
 
 
-@pytest.mark.parametrize("more", [{"folds": 5}, {"repeats": 2}, {"preset": "standard"}])
+@pytest.mark.parametrize("more", [{"folds": 5}, {"folds": 2, "repeats": 2}, {"preset": "standard"}])
 def test_a_test_folder_is_one_fold(
     data: Path, tmp_path: Path, real_only: Options, write_data: Callable[..., Path], more: Options
 ) -> None:
