@@ -3,8 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 DEMO ?= demo
-QUICK := --size 32 --steps 300 --hyperparameters base_channels=16
-CLASSIFIERS := --ratio 1 --classifier-steps 150 --seeds 2
+QUICK := --size 32 --steps 200 --hyperparameters base_channels=16
+CLASSIFIERS := --ratio 1 --classifier-steps 100 --arms real,real+classic,combined+classic
 
 .PHONY: setup demo test test-all check docs
 

@@ -14,11 +14,13 @@ import random
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import braingan
 from publish import publish
 
 IMAGES, EPOCHS, BATCH = 20, 10, 10
+ARMS = ("real", "synthetic", "combined")
 
 
 def few(split: braingan.Split) -> braingan.Split:
@@ -30,11 +32,11 @@ def few(split: braingan.Split) -> braingan.Split:
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     data, out = map(Path, sys.argv[1:])
-    everything = braingan.benchmark(data, out / "all", backend="dcgan", size=64, ratio=1, steps=600, seeds=3)
+    three: dict[str, Any] = {"backend": "dcgan", "size": 64, "ratio": 1, "seeds": 3, "generators": 3, "arms": ARMS}
+    everything = braingan.benchmark(data, out / "all", steps=600, **three)
     publish(everything, "kaggle-yesno")
     few(braingan.Split.load(out / "all" / "split.json")).save(out / "few.json")
     original = braingan.benchmark(
-        data, out / "few", backend="dcgan", size=64, ratio=1, split=out / "few.json",
-        steps=EPOCHS * IMAGES // BATCH, batch_size=BATCH, seeds=3,
-    )  # fmt: skip
+        data, out / "few", split=out / "few.json", steps=EPOCHS * IMAGES // BATCH, batch_size=BATCH, **three
+    )
     publish(original, "kaggle-yesno-20-images-10-epochs")

@@ -17,4 +17,8 @@ from publish import publish
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     data, out = map(Path, sys.argv[1:])
-    publish(braingan.benchmark(data, out, backend="dcgan", size=64, ratio=1, steps=1000, seeds=3), "lgg-flair")
+    three = ["real", "synthetic", "combined"]
+    result = braingan.benchmark(
+        data, out, backend="dcgan", size=64, ratio=1, steps=1000, seeds=3, generators=3, arms=three
+    )
+    publish(result, "lgg-flair")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         inspect,
         phantom,
         prepare,
+        report,
         runs,
         sample,
         train,
@@ -57,7 +58,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "braingan.api": (
-        "augment", "benchmark", "compare_files", "datasets", "inspect", "phantom", "prepare", "runs", "sample", "train",
+        "augment", "benchmark", "compare_files", "datasets", "inspect", "phantom", "prepare", "report", "runs",
+        "sample", "train",
     ),
     "braingan.augmentation.counts": ("synthetic_counts",),
     "braingan.augmentation.mixing": ("AugmentedDataset",),
@@ -131,6 +133,7 @@ __all__ = [
     "read_images",
     "register_backend",
     "register_logger",
+    "report",
     "runs",
     "sample",
     "synthetic_counts",

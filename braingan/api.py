@@ -25,6 +25,8 @@ DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 ClassSampling = Literal["balanced", "natural"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 EngineName = Literal["local", "dask", "ray"]
+Preset = Literal["quick", "standard", "thorough"]
+Numbers = float | str | Sequence[float]  # a string has commas: what the command line gives
 
 
 def train(
@@ -259,19 +261,30 @@ def benchmark(
     data: Path,
     out: Path,
     *,
+    preset: Preset = "quick",
     backend: str = "dcgan",
     model: str = "resnet10t",
     size: int = 64,
     channels: int = 1,
-    ratio: float = 1.0,
+    ratio: Numbers | None = None,
+    arms: Sequence[str] | None = None,
     share: float | None = None,
+    folds: int | None = None,
+    repeats: int | None = None,
+    generators: int | None = None,
+    seeds: int | None = None,
     steps: int = 1000,
     batch_size: int = 64,
     classifier_steps: int = 300,
     classifier_batch_size: int = 32,
-    seeds: int = 3,
     split_seed: int = 0,
+    margin: float = 0.02,
+    limit: Mapping[str, Any] | None = None,
+    limit_patients: Mapping[str, Any] | None = None,
+    train_patients: int | None = None,
     test: Path | None = None,
+    external: Path | None = None,
+    curve: Numbers | None = None,
     split: Path | None = None,
     generator: Path | None = None,
     weights: Path | None = None,
@@ -292,27 +305,40 @@ def benchmark(
     engine: EngineName = "local",
     address: str | None = None,
 ) -> BenchmarkResult:
-    """Ask whether synthetic images help a classifier: real against synthetic against both together.
+    """Ask whether synthetic images help a classifier: an experiment with control arms, and a verdict.
 
-    The split comes first; generators and classifiers learn from the training part only, and test images are
-    always real. A stopped benchmark goes on in the same folder.
+    The verdict is helps, hurts, no evidence or under-powered. The split comes first; generators and classifiers learn
+    from the training part only, choices are made on validation patients, and test images are always real. A stopped
+    benchmark goes on in the same folder.
 
     Args:
         data: folder with a subfolder of images for each class, or with a metadata.csv.
         out: folder for result.json, predictions.csv, table.md, report.html and all that they came from.
+        preset: quick (one split), standard (5 folds, 4 ratios, all arms) or thorough (2 repeats, 2 generators a fold);
+            sets folds, repeats, generators, seeds, ratio and arms where these are not given.
         backend: generator backend; `braingan backends` lists them.
         model: classifier: a timm name, or your own as package.module:function.
         size: height and width of the images in pixels.
         channels: 1 for grey images, 3 for colour.
-        ratio: synthetic images for each real training image, within each class.
+        ratio: synthetic images for each real training image, within each class; several with commas: 0.25,0.5,1.
+        arms: what classifiers are trained on, with commas: `braingan arms` lists them.
         share: 0 to 1, how much of what is seen of each class is synthetic where real and synthetic images are together;
             without it, all images of a class are seen equally often.
         steps: updates of the generator.
         batch_size: images in a step of the generator.
         classifier_steps: optimiser steps of each classifier, equal for all arms.
         classifier_batch_size: images in a step of the classifier.
-        seeds: how often to repeat; each trains a new generator (unless one is given) and new classifiers.
-        split_seed: of the split by patient.
+        folds: parts of a cross-validation by patient, each the test part once; 1 is a single split.
+        repeats: how often to deal the patients into folds.
+        generators: trainings of the generator in each fold.
+        seeds: classifiers of each arm and fold; with several generators, they take these in turn.
+        split_seed: of the split by patient, and of what limits choose.
+        margin: the smallest difference that would matter: 0.02 are two points.
+        limit: keep so many training images of a class, chosen at random: tumor=60; repeat for more.
+        limit_patients: keep the training images of a class of so many patients.
+        train_patients: keep so many training patients.
+        external: folder of another site's images, which all classifiers are scored on as well.
+        curve: parts of the training patients that real images alone are learned from as well: 0.25,0.5.
         test: folder of test images; DATA is then split into training and validation only.
         split: split file to use instead of a new split.
         generator: folder of a trained generator, instead of training; refused if it has seen held-out images.
@@ -339,34 +365,55 @@ def benchmark(
         BrainganError: see `braingan.errors`; settings are refused before training starts.
     """
     from braingan.engine.stopping import ended_by_sigterm
+    from braingan.experiment.data import Sources
     from braingan.experiment.engines import open_engine
-    from braingan.experiment.repeat import settings_and_split
+    from braingan.experiment.repeat import settings_and_splits
     from braingan.experiment.run import run_benchmark
-    from braingan.experiment.settings import BenchmarkSettings
+    from braingan.experiment.settings import BenchmarkSettings, counts_of, names_of, numbers_of, preset_named
     from braingan.reporting.write import write_reports
 
+    design = preset_named(
+        preset, folds=folds, repeats=repeats, generators=generators, seeds=seeds,
+        ratio=None if ratio is None else numbers_of(ratio, "ratio"), arms=None if arms is None else names_of(arms),
+    )  # fmt: skip
     asked = BenchmarkSettings(
         backend=backend, hyperparameters=hyperparameters or {}, size=size, channels=channels, steps=steps,
-        batch_size=batch_size, class_sampling=class_sampling, ratio=ratio, share=share, model=model,
+        batch_size=batch_size, class_sampling=class_sampling, share=share, model=model, **design, margin=margin,
+        limit=counts_of(limit, "limit"), limit_patients=counts_of(limit_patients, "limit-patients"),
+        train_patients=train_patients, curve=() if curve is None else numbers_of(curve, "curve"),
         precision=precision, classifier_precision=classifier_precision, patience=patience,
         weights=str(weights) if weights else None,
         pretrained=pretrained, classifier_steps=classifier_steps, classifier_batch_size=classifier_batch_size,
-        seeds=seeds, split_seed=split_seed, device=device, skip_bad=skip_bad,
+        split_seed=split_seed, device=device, skip_bad=skip_bad,
         group_duplicates=group_duplicates, drop_leaking=drop_leaking, allow_leakage=allow_leakage,
     )  # fmt: skip
-    settings, parts = settings_and_split(asked, config=config, split=split, test=test, generator=generator)
+    folders = {"test": test, "external": external, "generator": generator}
+    settings, splits = settings_and_splits(asked, config=config, split=split, folders=folders)
+    there = {name: Path(folder) if folder else None for name, folder in folders.items()}
+    sources = Sources(Path(data), there["test"], there["external"], splits, limited=config is not None)
     with ended_by_sigterm("stopped; the same command goes on"), open_engine(engine, jobs, address) as opened:
-        result = run_benchmark(
-            Path(data),
-            Path(out),
-            settings,
-            test=Path(test) if test else None,
-            split=parts,
-            generator=Path(generator) if generator else None,
-            engine=opened,
-        )
+        result = run_benchmark(sources, Path(out), settings, generator=there["generator"], engine=opened)
     write_reports(result, Path(out), without_images=without_images)
     return result
+
+
+def report(out: Path, *, without_images: bool = False) -> BenchmarkResult:
+    """Write the report of a benchmark again, from what lies in its folder: report.html and table.md.
+
+    Nothing is trained. While the benchmark is running, or was stopped, the report is about the folds that are finished,
+    and says so. For a page to be sent, `without_images` leaves pictures and patients' ids out; names of files
+    stay in, so that images can be found: look whether these tell of patients.
+
+    Args:
+        out: folder of a benchmark.
+        without_images: leave pictures and patients' ids out.
+
+    Raises:
+        OutputError: it is no benchmark's, nothing is finished, or something in it is damaged.
+    """
+    from braingan.reporting.write import rewrite_reports
+
+    return rewrite_reports(Path(out), without_images=without_images)
 
 
 def compare_files(

@@ -40,7 +40,10 @@ app = typer.Typer(
 
 NAMES = {"compare_files": "compare"}  # commands named apart from their functions: `braingan.compare` takes arrays
 FLAGS = {"class_name": "class", "format_options": "format-option"}  # options that read better than their arguments
-EXAMPLES = {"hyperparameters": "base_channels=64", "format_options": "axis=coronal"}  # of arguments as NAME=VALUE
+EXAMPLES = {  # of arguments as NAME=VALUE
+    "hyperparameters": "base_channels=64", "format_options": "axis=coronal", "limit": "tumor=60",
+    "limit_patients": "tumor=10",
+}  # fmt: skip
 Shown = tuple[str, Any]  # what a person reads, what --json prints
 
 
@@ -135,6 +138,8 @@ def _option(parameter: inspect.Parameter, function: Callable[..., Any]) -> inspe
         return parameter.replace(annotation=annotation, kind=inspect.Parameter.KEYWORD_ONLY)
     if kind in {Mapping[str, Any] | None, Sequence[str] | None}:
         kind = list[str] | None
+    if kind == api.Numbers | None:
+        kind = str | None
     names = [f"--{FLAGS.get(parameter.name, parameter.name).replace('_', '-')}"]
     if kind is bool:
         names = [f"{names[0]}/--no-{names[0][2:]}"]
@@ -259,6 +264,7 @@ for _function, _show in (
     (api.sample, _show_sample),
     (api.augment, _show_augment),
     (api.benchmark, _show_benchmark),
+    (api.report, _show_benchmark),
     (api.compare_files, _show_compare),
 ):
     _command(_function, _show)
@@ -273,6 +279,14 @@ def backends(as_json: AsJson = False) -> None:
     from braingan.generation.registry import list_backends
 
     _write_plugins(list_backends(), as_json=as_json)
+
+
+@app.command()
+def arms(as_json: AsJson = False) -> None:
+    """List the arms of a benchmark: what classifiers are trained on, those of plugins too."""
+    from braingan.experiment.arms import list_arms
+
+    _write_plugins(list_arms(), as_json=as_json)
 
 
 @app.command()

@@ -45,7 +45,7 @@ def test_the_whole_way_by_commands(
     judged = run("benchmark", "data", "result", *options, cwd=tmp_path)
     assert judged.returncode == 0, judged.stderr
     assert "macro F1" in judged.stdout
-    assert all(arm in judged.stdout for arm in ("real", "synthetic", "combined"))
+    assert all(arm in judged.stdout for arm in ("real", "synthetic", "combined", "shuffled"))
     again = printed(capsys, "benchmark", "data", "result", *options, "--json")
     assert json.loads(again) == json.loads((tmp_path / "result" / "result.json").read_text())
     arms = ["--arm-a", "real", "--arm-b", "combined", "--metric", "accuracy", "--resamples", 50]
@@ -86,6 +86,8 @@ def test_runs_are_listed_as_a_table_and_as_json(tmp_path: Path) -> None:
         (["phantom", "out", "--patients", "1"], "error: "),
         (["runs", "nowhere"], "error: nowhere is not a folder; give one that holds what `braingan train` made"),
         (["runs", "data"], "error: data holds no run; `braingan train DATA data` makes one"),
+        (["benchmark", "data", "out", "--arms", "real,combind"], "arm 'combind' is unknown; did you mean 'combined'?"),
+        (["benchmark", "data", "out", "--limit", "tumor"], "error: --limit tumor was given; NAME=VALUE works"),
         (["train", "data", "run", "--log", "tensorbord"], "error: logger 'tensorbord' is unknown; did you mean"),
     ],
 )
@@ -106,6 +108,8 @@ def test_a_wrong_option_exits_with_code_2_and_the_usage() -> None:
 def test_the_version_and_the_backends_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--version").stdout == "0.1.0\n"
     assert run("backends").stdout.startswith("dcgan    Deep convolutional GAN")
+    assert run("arms").stdout.startswith("combined              Real and synthetic images together.")
+    assert {"real", "shuffled"} <= {entry["name"] for entry in json.loads(printed(capsys, "arms", "--json"))}
     listed = json.loads(printed(capsys, "backends", "--json"))
     assert {entry["name"] for entry in listed} >= {"dcgan", "wgan", "wgan-gp"}
 

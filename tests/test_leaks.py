@@ -133,7 +133,8 @@ def honest(study: Study, tmp_path: Path, tiny: Options) -> Path:
 @pytest.fixture
 def judged(tiny_model: str) -> Options:
     """Options of a benchmark of a given generator that takes a second."""
-    return {"model": tiny_model, "classifier_steps": 2, "seeds": 1}
+    arms = ["real", "combined"]
+    return {"model": tiny_model, "classifier_steps": 2, "seeds": 1, "arms": arms}
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -327,7 +328,7 @@ def test_an_honest_generator_of_a_benchmark_with_a_test_folder_passes_the_same_a
     study: Study, tmp_path: Path, tiny: Options, judged: Options
 ) -> None:
     braingan.benchmark(study.data, tmp_path / "first", **(tiny | judged), test=study.test)
-    generator = tmp_path / "first" / "generators" / "seed0"
+    generator = tmp_path / "first" / "generators" / "fold0-seed0"
     result = braingan.benchmark(study.data, tmp_path / "again", **judged, test=study.test, generator=generator)
     assert result.leakage == []
 
@@ -371,7 +372,7 @@ def test_a_test_folder_that_shares_pictures_is_refused_or_scored_without_them(
     assert len(result.split["test"]) == len(pictures_of(sharing)) - len(dropped)
     assert any(f"{len(dropped)} test images were dropped" in note for note in result.notes)
     assert result.leakage == []
-    honest = tmp_path / "dropped" / "generators" / "seed0"
+    honest = tmp_path / "dropped" / "generators" / "fold0-seed0"
     again = braingan.benchmark(
         study.data, tmp_path / "again", **judged, test=sharing, generator=honest, drop_leaking=True
     )

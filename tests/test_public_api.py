@@ -13,9 +13,10 @@ import braingan
 from braingan import api, cli
 
 VERBS = [
-    "inspect", "prepare", "datasets", "phantom", "train", "runs", "sample", "augment", "benchmark", "compare_files",
+    "inspect", "prepare", "datasets", "phantom", "train", "runs", "sample", "augment", "benchmark", "report",
+    "compare_files",
 ]  # fmt: skip
-PLAIN = {"backends", "formats"}  # commands that only print a list of plugins
+PLAIN = {"arms", "backends", "formats"}  # commands that only print a list of plugins
 OWN = {"as_json", "strict", "help"}  # of commands only: how a result is shown, and what the shell learns of it
 
 

@@ -26,7 +26,8 @@ a_quarter_or_all = pytest.mark.parametrize("every", [4, pytest.param(1, marks=py
 def test_lgg_flair_is_split_by_patient_and_judged(
     tmp_path: Path, part_of: PartOf, tiny: dict[str, Any], tiny_model: str, every: int
 ) -> None:
-    options = tiny | {"model": tiny_model, "classifier_steps": 20, "seeds": 1, "ratio": 0.1}
+    options = tiny | {"model": tiny_model, "classifier_steps": 20, "seeds": 1, "ratio": 0.1,
+                      "arms": ["real", "combined"]}  # fmt: skip
     result = braingan.benchmark(part_of(SHARED / "lgg-flair", every), tmp_path / "out", **options)
     patients = {part: {file["group"] for file in result.split[part]} for part in ("train", "val", "test")}
     assert sum(map(len, patients.values())) == len(set.union(*patients.values())) == -(-55 // every)
@@ -52,7 +53,7 @@ def test_a_test_folder_that_shares_pictures_with_training_is_refused_or_scored_w
 ) -> None:
     data = part_of(SHARED / "kaggle-4class", every)
     count = len(list((data / "Testing").rglob("*.jpg")))
-    options = tiny | {"model": tiny_model, "classifier_steps": 2, "seeds": 1, "ratio": 0.02}
+    options = tiny | {"model": tiny_model, "classifier_steps": 2, "seeds": 1, "arms": ["real"]}
     with pytest.raises(braingan.LeakageError, match=rf"leak: \d+ of {count} test images") as caught:
         braingan.benchmark(data / "Training", tmp_path / "out", test=data / "Testing", **options)
     leaking = int(str(caught.value).split()[1])

@@ -161,14 +161,14 @@ def test_a_benchmark_runs_with_an_oracle(
     out = tmp_path / "out"
     result = braingan.benchmark(
         data, out, backend="oracle", hyperparameters={"source": oracle.source}, model=tiny_model, size=32, seeds=1,
-        classifier_steps=2, ratio=0.25, without_images=True,
+        classifier_steps=2, ratio=0.25, arms=["real", "synthetic", "combined"], without_images=True,
     )  # fmt: skip
     assert {run["arm"]: run["n_synthetic"] > 0 for run in result.runs} == {
         "real": False,
         "synthetic": True,
         "combined": True,
     }
-    drawn = load_synthetic(out / "synthetic" / "seed0")
+    drawn = load_synthetic(out / "synthetic" / "fold0-seed0")
     pixels = torch.stack([torch.from_numpy(read_pixels(file.path, 1)) for file in drawn.files]).movedim(-1, 1)
     same = (some_images(torch.zeros(12))[None] == pixels.to(torch.uint8)[:, None]).flatten(2).all(2)
     assert same.sum(1).tolist() == [1] * len(drawn.files)

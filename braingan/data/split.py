@@ -150,9 +150,9 @@ def split_by_group(prepared: PreparedSet, *, seed: int = 0, parts: Sequence[str]
     """
     labels = np.asarray(prepared.source.targets)
     groups = np.asarray([record.group for record in prepared.source.records])
-    _check_sufficient(prepared, labels, groups, len(parts))
+    check_sufficient(prepared, labels, groups, len(parts))
     for attempt in range(TRIES):
-        folds = _folds(labels, groups, seed + 7919 * attempt)
+        folds = group_folds(labels, groups, FOLDS, seed + 7919 * attempt)
         held_out = {part: folds[number] for number, part in enumerate(parts[1:])}
         taken = np.concatenate(list(held_out.values()))
         held_out["train"] = np.setdiff1d(np.arange(len(labels)), taken)
@@ -160,27 +160,33 @@ def split_by_group(prepared: PreparedSet, *, seed: int = 0, parts: Sequence[str]
             chosen = {part: split_files(prepared, held_out.get(part, ())) for part in PARTS}
             return Split(**chosen, grouped_by=grouping(prepared), seed=seed)
     raise SplitError(
-        f"no split of {len(set(groups))} {_unit(prepared)}s gives each of {len(parts)} parts every class; "
+        f"no split of {len(set(groups))} {unit_of(prepared)}s gives each of {len(parts)} parts every class; "
         "it would take more of them, or parts of your own with --split"
     )
 
 
-def _folds(labels: np.ndarray, groups: np.ndarray, seed: int) -> list[np.ndarray]:
+def group_folds(labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> list[np.ndarray]:
+    """Deal images into `count` parts, stratified by class, no group in two: the places of each part."""
     from sklearn.model_selection import StratifiedGroupKFold  # a second, which most commands can do without
 
-    splitter = StratifiedGroupKFold(n_splits=FOLDS, shuffle=True, random_state=seed)
+    splitter = StratifiedGroupKFold(n_splits=count, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about classes with few members: checked by the caller, on the result
         return [held_out for _, held_out in splitter.split(labels, labels, groups)]
 
 
-def _unit(prepared: PreparedSet) -> str:
+def unit_of(prepared: PreparedSet) -> str:
     """What one group is called."""
     return {"patient": "patient", "twins": "group", "file": "file"}[grouping(prepared)]
 
 
-def _check_sufficient(prepared: PreparedSet, labels: np.ndarray, groups: np.ndarray, parts: int) -> None:
-    kind = _unit(prepared)
+def check_sufficient(prepared: PreparedSet, labels: np.ndarray, groups: np.ndarray, parts: int) -> None:
+    """Refuse data of which each of some parts could not have every class.
+
+    Raises:
+        SplitError: too few groups, or too few of a class.
+    """
+    kind = unit_of(prepared)
     if len(set(groups)) < FOLDS:
         raise SplitError(f"{len(set(groups))} {kind}s were found; a split by {kind} needs at least {FOLDS}")
     for label, name in enumerate(prepared.source.classes):
@@ -221,8 +227,13 @@ class Parts:
     left_out: int
 
 
-def locate(split: Split, prepared: PreparedSet) -> Parts:
+def locate(split: Split, prepared: PreparedSet, *, left_out: int = 0) -> Parts:
     """Find a split's images among prepared ones, by name and content.
+
+    Args:
+        split: which images are for what.
+        prepared: where they are looked for.
+        left_out: how many images the split is known to leave out; more are warned of.
 
     Raises:
         SplitError: an image is missing, has another content, or another class or group.
@@ -230,10 +241,10 @@ def locate(split: Split, prepared: PreparedSet) -> Parts:
     at = {record.file: index for index, record in enumerate(prepared.source.records)}
     found = {part: [_index(file, at, prepared) for file in getattr(split, part)] for part in PARTS}
     named = Counter(index for indices in found.values() for index in indices)
-    left_out = len(prepared) - len(named)
-    if left_out:
-        log.warning("the split leaves out %d of %d images", left_out, len(prepared))
-    return Parts(**found, left_out=left_out)
+    missing = len(prepared) - len(named)
+    if missing > left_out:
+        log.warning("the split leaves out %d of %d images", missing, len(prepared))
+    return Parts(**found, left_out=missing)
 
 
 def _index(file: SplitFile, at: dict[str, int], prepared: PreparedSet) -> int:

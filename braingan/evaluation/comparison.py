@@ -11,7 +11,7 @@ from scipy import stats
 
 from braingan.errors import DataError, SettingsError
 from braingan.evaluation.measures import Evaluate, Measure
-from braingan.evaluation.predictions import Images, images_of, labels_of, predictions_of
+from braingan.evaluation.predictions import Images, images_of, images_of_runs, labels_of, predictions_of
 
 CHUNK = 1_000_000  # numbers in a block of resamples: it should fit into a cache
 TRIES = 100  # times as many resamples as asked, before resampling is given up
@@ -68,6 +68,7 @@ def compare(
     *,
     metric: str = "macro_f1",
     folds: Sequence[Hashable] | np.ndarray | None = None,
+    batches: tuple[Sequence[Hashable], Sequence[Hashable]] | None = None,
     resamples: int = 10_000,
     seed: int = 0,
     confidence: float = 0.95,
@@ -117,10 +118,14 @@ def compare(
         b: the same of the other classifier, for the same images in the same order; it may have another number of runs.
         groups: (N,) patients, 2 or more; any values that can be compared for equality.
         metric: see above.
-        folds: (N,) which part of a cross-validation each prediction comes from. `auroc`, `average_precision` and
-            `recall_at_specificity` are then computed in each fold and averaged, because models of different folds have
-            different scales; a fold, or a class in it, without positives and negatives is left out. Other
-            measures are of all images together.
+        folds: (N,) which part of a cross-validation each prediction comes from, or an array (runs, N) where a
+            cross-validation was repeated with other folds, and a and b have the same runs. `auroc`,
+            `average_precision` and `recall_at_specificity` are then computed in each fold and averaged, because models
+            of different folds have different scales; a fold, or a class in it, without positives and negatives is left
+            out. Other measures are of all images together.
+        batches: for a and for b, (runs,) what runs have in common, such as the generator whose images they learned
+            from. Their luck is then no one run's own: runs of a batch are averaged and count as one. Without it, every
+            run was trained independently of the others.
         resamples: 2 or more.
         seed: of the resamples, 0 or more.
         confidence: of the interval, between 0 and 1.
@@ -139,7 +144,8 @@ def compare(
     ours, theirs = (predictions_of(name, given, len(truth)) for name, given in (("a", a), ("b", b)))
     images = images_of(truth, ours, theirs, groups, folds)
     _check_measure(measure, images, ours, theirs)
-    evaluators = [[measure.of(images, run) for run in runs] for runs in (ours, theirs)]
+    dealt = images_of_runs(images, folds, ours, theirs)
+    evaluators = [[measure.of(own, run) for own, run in zip(dealt, runs, strict=False)] for runs in (ours, theirs)]
     every = np.ones((1, images.patients))
     points = [_values(runs, every)[:, 0] for runs in evaluators]
     if np.isnan(np.concatenate(points)).any():
@@ -147,6 +153,8 @@ def compare(
     blocks = _resamples(measure, images, resamples, seed)
     pairs = [[_values(runs, counts) for runs in evaluators] for counts in blocks]
     drawn = [np.concatenate(values, axis=1) for values in zip(*pairs, strict=True)]
+    if batches is not None:
+        points, drawn = ([_batched(*own) for own in zip(values, batches, strict=True)] for values in (points, drawn))
     difference = float(points[1].mean() - points[0].mean())
     error, freedom = _spread(points, drawn, images)
     low, high, p_value = _interval(difference, error, freedom, images.patients, confidence)
@@ -165,13 +173,21 @@ def compare(
         patients=images.patients,
         images=len(truth),
         runs=(len(ours), len(theirs)),
-        covers_runs=max(len(ours), len(theirs)) > 1,
+        covers_runs=max(map(len, points)) > 1,
     )
 
 
 def _values(runs: list[Evaluate], counts: np.ndarray) -> np.ndarray:
     """(runs, B) values."""
     return np.array([evaluate(counts) for evaluate in runs])
+
+
+def _batched(values: np.ndarray, batches: Sequence[Hashable]) -> np.ndarray:
+    """Means of the rows of each batch."""
+    if len(batches) != len(values):
+        raise DataError(f"batches name {len(batches)} runs of {len(values)}; one entry for each run works")
+    named = list(dict.fromkeys(batches))
+    return np.array([values[[other == own for other in batches]].mean(axis=0) for own in named])
 
 
 def _spread(points: list[np.ndarray], drawn: list[np.ndarray], images: Images) -> tuple[float, float]:

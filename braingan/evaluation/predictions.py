@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -89,7 +89,7 @@ def images_of(
         a: from `predictions_of`.
         b: from `predictions_of`.
         groups: (N,) patients.
-        folds: (N,) folds of a cross-validation.
+        folds: (N,) folds of a cross-validation, or (runs, N); then the first run counts.
     """
     columns = {name: runs.shape[2] for name, runs in (("a", a), ("b", b)) if runs.ndim == 3}
     if len(set(columns.values())) > 1:
@@ -104,8 +104,34 @@ def images_of(
     patients = int(units.max()) + 1
     if patients < 2:
         raise DataError(f"groups has {patients} patient; 2 or more work, as the spread between patients is what counts")
-    own = np.zeros_like(units) if folds is None else _indices("folds", folds, len(targets))
+    one = np.asarray(folds)[0] if _dealt_by_run(folds) else folds
+    own = np.zeros_like(units) if one is None else _indices("folds", one, len(targets))
     return Images(targets, units, patients, own, classes)
+
+
+def images_of_runs(
+    images: Images, folds: Sequence[Hashable] | np.ndarray | None, a: np.ndarray, b: np.ndarray
+) -> list[Images]:
+    """What each run predicts: the same images, which may have been dealt into folds anew.
+
+    Args:
+        images: from `images_of`.
+        folds: (N,), or an array (runs, N) where repeats of a cross-validation have folds of their own.
+        a: from `predictions_of`.
+        b: from `predictions_of`.
+    """
+    if not _dealt_by_run(folds):
+        return [images] * max(len(a), len(b))
+    rows = np.asarray(folds)
+    if rows.ndim != 2 or not len(rows) == len(a) == len(b):
+        raise DataError(
+            f"folds are {_shape(rows)} for {len(a)} and {len(b)} runs; (N,), or a row for each run of both, works"
+        )
+    return [replace(images, folds=_indices("folds", row, len(images.targets))) for row in rows]
+
+
+def _dealt_by_run(folds: Sequence[Hashable] | np.ndarray | None) -> bool:
+    return isinstance(folds, np.ndarray) and folds.ndim > 1
 
 
 def _indices(name: str, values: Sequence[Hashable] | np.ndarray, count: int) -> np.ndarray:

@@ -226,10 +226,24 @@ def _found(comparison: Comparison, p_value: float, names: tuple[str, str]) -> st
     runs = " and ".join(map(str, comparison.runs))
     corrected = " after correction" if p_value > comparison.p_value + ROUNDING else ""
     return (
-        f"By {comparison.metric}, {b} is {_better(gain)} than {a} ({100 * comparison.confidence:g} % interval: "
-        f"{_better(low)} to {_better(high)}; p = {p_value:.2g}{corrected}; {comparison.patients} patients, {runs} "
-        "training runs; a point is a hundredth of the measure)."
+        f"By {_readable(comparison.metric)}, {b} is {_better(gain)} than {a} ({100 * comparison.confidence:g} % "
+        f"interval: {_better(low)} to {_better(high)}; p = {p_value:.2g}{corrected}; {comparison.patients} patients, "
+        f"{runs} training runs; a point is a hundredth of the measure)."
     )
+
+
+def _readable(metric: str) -> str:
+    """A measure as people write it.
+
+    >>> _readable("macro_f1"), _readable("auroc"), _readable("f1:2")
+    ('macro-F1', 'AUROC', 'F1 of class 2')
+    """
+    kind, _, argument = metric.partition(":")
+    known = {"macro_f1": "macro-F1", "f1": "F1", "auroc": "AUROC", "brier": "the Brier score"}
+    name = known.get(kind, kind.replace("_", " "))
+    if kind == "recall_at_specificity":
+        return f"recall at a specificity of {argument}"
+    return f"{name} of class {argument}" if argument else name
 
 
 def _meaning(comparison: Comparison, verdict: Verdict, p_value: float, names: tuple[str, str]) -> str:

@@ -20,6 +20,7 @@ from braingan.data.files import replacing
 from braingan.data.locking import TakenError
 from braingan.errors import OutputError, StoppedError
 from braingan.experiment.cells import Bench, Cell, claimed
+from braingan.experiment.clock import Clock
 from braingan.experiment.engines import Engine, one_line, share_of_cores
 from braingan.experiment.inputs import CellInputs, load_inputs
 from braingan.progress import without_bars
@@ -49,10 +50,19 @@ class Attempt:
     traceback: str = ""
 
 
-def run_cells(engine: Engine, bench: Bench, inputs: CellInputs, cells: Sequence[Cell]) -> list[Attempt]:
+def run_cells(
+    engine: Engine, bench: Bench, inputs: CellInputs, cells: Sequence[Cell], clock: Clock | None = None
+) -> list[Attempt]:
     """Run cells that are not finished yet.
 
     Cells that another process has are waited for when the rest is done.
+
+    Args:
+        engine: what runs them.
+        bench: of the cells.
+        inputs: what they read.
+        cells: what is to be done.
+        clock: tells the time that is left.
 
     Returns:
         Those that failed. Their tracebacks are in `failed/NAME.txt` in the output folder.
@@ -78,11 +88,18 @@ def run_cells(engine: Engine, bench: Bench, inputs: CellInputs, cells: Sequence[
                 _keep(bench, done)
             else:
                 (bench.out / FAILED / f"{done.cell.name}.txt").unlink(missing_ok=True)
-                log.info("%s: %s", done.cell.title, done.said)
+                log.info("%s: %s%s", done.cell.title, done.said, _left(clock, done.cell))
         todo = taken
         if not todo:
             break
     return failed
+
+
+def _left(clock: Clock | None, cell: Cell) -> str:
+    if clock is None:
+        return ""
+    clock.tick(cell)
+    return f" ({clock})"
 
 
 def attempt(bench: Bench, inputs: CellInputs, cell: Cell, *, wait: bool) -> Attempt:

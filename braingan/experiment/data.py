@@ -1,79 +1,97 @@
-"""What a benchmark works on: training images, test images, and the split that says which is which."""
+"""What a benchmark works on: images, and the splits that say which are for what."""
 
 from __future__ import annotations
 
 import itertools
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from braingan.augmentation.leaks import check_real, refuse_leak
 from braingan.data.findings import BadFile
+from braingan.data.folds import Fold, Folds, split_folds
 from braingan.data.held_out import prepare_test
+from braingan.data.limits import limit
 from braingan.data.preparation import PreparedSet, prepare_folder
 from braingan.data.preprocessing import Preprocessing
-from braingan.data.split import Split, locate, split_by_group, with_test
+from braingan.data.records import ImageSet
+from braingan.data.split import Split, SplitFile, locate, split_by_group, split_files, with_test
 from braingan.duplicates.grouping import group_duplicates as grouped
 from braingan.duplicates.grouping import looks_of
 from braingan.duplicates.seen import some_names
-from braingan.duplicates.twins import find_twins_across
+from braingan.duplicates.twins import Looks, find_twins_across
 from braingan.errors import SettingsError, SplitError
-from braingan.experiment.arms import LabelledImages
+from braingan.experiment.inputs import CellInputs, FoldInputs
+from braingan.experiment.settings import BenchmarkSettings
 
 log = logging.getLogger("braingan")
 
 
 @dataclass(frozen=True)
-class BenchmarkData:
-    """The parts of one experiment.
+class Sources:
+    """Where images and splits come from.
 
     Attributes:
-        everything: the prepared data folder.
-        train: what generators and classifiers learn from.
-        val: for choices; held out as the test images are.
-        test: what scores come from: always real images.
-        split: which is which.
-        learning: the split of the data folder alone; what a generator's folder says of its training.
+        data: the data folder.
+        test: a folder of test images; then the data folder is split into training and validation only.
+        external: a folder of another site's images, which all classifiers are scored on as well.
+        splits: given splits; None makes new ones.
+        limited: whether the limits of the settings have been applied to them.
+    """
+
+    data: Path
+    test: Path | None = None
+    external: Path | None = None
+    splits: Folds | None = None
+    limited: bool = False
+
+
+@dataclass(frozen=True)
+class BenchmarkData:
+    """The images of a benchmark.
+
+    Attributes:
+        inputs: what cells read.
+        splits: which images are for what, test images of a folder of their own included.
         leakage: what was allowed although it leaks.
         dropped: how many test images were left out because training shows the same picture.
     """
 
-    everything: PreparedSet
-    train: PreparedSet
-    val: PreparedSet
-    test: PreparedSet
-    split: Split
-    learning: Split
+    inputs: CellInputs
+    splits: Folds
     leakage: tuple[str, ...] = ()
     dropped: int = 0
 
     @property
-    def real(self) -> LabelledImages:
-        """The training images."""
-        return LabelledImages(self.train.images, self.train.labels)
+    def classes(self) -> list[str]:
+        """Names in label order."""
+        return list(self.inputs.everything.source.classes)
 
     @property
     def bad_files(self) -> tuple[BadFile, ...]:
         """What could not be read, of all folders."""
-        return tuple(dict.fromkeys((*self.everything.bad_files, *self.test.bad_files)))
+        sets = (self.inputs.everything, self.inputs.held_out, self.inputs.external)
+        return tuple(dict.fromkeys(bad for own in sets if own is not None for bad in own.bad_files))
 
     def notes(self) -> list[str]:
         """What a reader must know before believing the numbers."""
-        notes = []
-        if self.split.grouped_by != "patient" and self.everything.source.has_patients:
+        notes, first = [], self.splits[0].split
+        if first.grouped_by != "patient" and self.inputs.everything.source.has_patients:
             notes.append(
                 "The test folder has no patient ids: its images may be of patients who are in training, and scores may "
                 "be too good. A metadata.csv with a column `patient` in it mends that."
             )
-        elif self.split.grouped_by != "patient":
+        elif first.grouped_by != "patient":
             notes.append(
-                f"No patient ids: {_KEPT_TOGETHER[self.split.grouped_by]}, so other slices of one patient may stand in "
+                f"No patient ids: {_KEPT_TOGETHER[first.grouped_by]}, so other slices of one patient may stand in "
                 "training and in test, and scores may be too good. A metadata.csv with a column `patient` mends that."
             )
         if self.dropped:
+            left = sum(len(fold.split.test) for fold in self.splits.folds)
             notes.append(
                 f"{self.dropped} test images were dropped because they show the same picture as a training image "
-                f"(--drop-leaking); {len(self.test)} are left."
+                f"(--drop-leaking); {left} are left."
             )
         if self.bad_files:
             notes.append(f"{len(self.bad_files)} bad files were left out (see bad_files).")
@@ -81,67 +99,52 @@ class BenchmarkData:
 
 
 def load_data(
-    data: Path,
-    preprocessing: Preprocessing,
-    cache: Path,
-    *,
-    split_seed: int,
-    split: Split | None,
-    test: Path | None,
-    skip_bad: bool,
-    group_duplicates: bool = True,
-    drop_leaking: bool = False,
-    allow_leakage: bool = False,
+    sources: Sources, settings: BenchmarkSettings, preprocessing: Preprocessing, cache: Path
 ) -> BenchmarkData:
     """Prepare the images and split them.
 
     Args:
-        data: the data folder.
+        sources: folders and given splits.
+        settings: of the benchmark.
         preprocessing: for all images alike.
         cache: see `prepare_folder`.
-        split_seed: of the split by patient, where none is given.
-        split: given parts.
-        test: a folder of test images; then `data` is split into training and validation only.
-        skip_bad: go on without bad files.
-        group_duplicates: keep images of the same picture on one side where no patients are known.
-        drop_leaking: leave out test images that show the same picture as a training image.
-        allow_leakage: go on in spite of them, and say so.
 
     Raises:
-        DataError: the images cannot be used, or the test folder has other classes.
+        DataError: the images cannot be used, or a test folder has other classes.
         SplitError: no split can be made, or the one given does not fit.
         LeakageError: test images show the same picture as training images, or are synthetic.
     """
-    if drop_leaking and allow_leakage:
+    if settings.drop_leaking and settings.allow_leakage:
         raise SettingsError("--drop-leaking and --allow-leakage were both asked; give one of them")
-    prepared = prepare_folder(data, preprocessing, cache, skip_bad=skip_bad)
-    if group_duplicates and not split:
+    if sources.test and (settings.folds, settings.repeats) != (1, 1):
+        raise SettingsError(
+            "--test and more than one fold were both asked; a test folder is one fold: ask for --folds 1 --repeats 1, "
+            "or give the folder as --external"
+        )
+    skip_bad = settings.skip_bad
+    prepared = prepare_folder(sources.data, preprocessing, cache, skip_bad=skip_bad)
+    settings.limits.check(prepared.source.classes)
+    if sources.splits:
+        prepared = _grouped_as(prepared, sources.splits)
+    elif settings.group_duplicates:
         prepared = grouped(prepared)
-    bad, given, unreadable = {file.file for file in prepared.bad_files}, split, set[str]()
-    if test is None:
-        split = split.without(bad) if split else split_by_group(prepared, seed=split_seed)
-        learning, parts = split, locate(split, prepared)
-        held_out = prepared.select(parts.test)
-    else:
-        held_out = prepare_test(test, prepared, preprocessing, cache, skip_bad=skip_bad)
-        unreadable = {file.file for file in held_out.bad_files}
-        learning = split.without(bad) if split else split_by_group(prepared, seed=split_seed, parts=("train", "val"))
-        learning = replace(learning, test=())
-        parts = locate(learning, prepared)
-        split = with_test(learning, prepared, held_out)
-    loaded = BenchmarkData(
-        prepared, prepared.select(parts.train), prepared.select(parts.val), held_out, split,
-        learning=learning,
-    )  # fmt: skip
-    named = (("test", held_out), ("validation", loaded.val), ("training", loaded.train))
-    said = [check_real(images, name, allow_leakage=allow_leakage) for name, images in named]
-    loaded = replace(loaded, leakage=tuple(itertools.chain(*said)))
-    _check_classes(loaded)
-    found = loaded.split.test
-    loaded = _without_twins(loaded, drop_leaking=drop_leaking, allow_leakage=allow_leakage)
-    if test and given and given.without(unreadable).test not in (found, loaded.split.test):  # before dropping, or after
-        raise SplitError(f"{test} does not hold the {len(given.test)} test images of the split; give that folder")
-    _check_classes(loaded)
+    held_out, external = (
+        prepare_test(folder, prepared, preprocessing, cache, skip_bad=skip_bad) if folder else None
+        for folder in (sources.test, sources.external)
+    )
+    learning = _learning(sources, settings, prepared, held_out)
+    splits = learning
+    if held_out is not None:
+        splits = Folds(tuple(replace(fold, split=with_test(fold.split, prepared, held_out)) for fold in learning.folds))
+    _check_repeats(splits, settings.repeats)
+    loaded = BenchmarkData(CellInputs(prepared, learning, held_out, external), splits)
+    loaded = _with_real_images(loaded, allow_leakage=settings.allow_leakage)
+    for number in range(len(learning)):
+        _check_classes(loaded, number)
+    loaded = _without_twins(loaded, settings)
+    _check_given_test(sources, loaded, splits)
+    for number in range(len(learning)):
+        _check_classes(loaded, number)
     return loaded
 
 
@@ -151,37 +154,177 @@ _KEPT_TOGETHER = {
 }
 
 
-def _without_twins(loaded: BenchmarkData, *, drop_leaking: bool, allow_leakage: bool) -> BenchmarkData:
+def _learning(
+    sources: Sources, settings: BenchmarkSettings, prepared: PreparedSet, held_out: PreparedSet | None
+) -> Folds:
+    """The splits of the data folder, less what cannot be read and what limits leave out."""
+    if sources.splits:
+        bad = {file.file for file in prepared.bad_files}
+        given = [replace(fold, split=fold.split.without(bad), left_out=_without(fold.left_out, bad))
+                 for fold in sources.splits.folds]  # fmt: skip
+        if held_out is not None:
+            given = [replace(fold, split=replace(fold.split, test=())) for fold in given]
+        if any(fold.left_out for fold in given) and settings.limits and not sources.limited:
+            raise SettingsError("limits were asked for splits that leave images out already; leave one of them out")
+        if sources.limited or any(fold.left_out for fold in given):
+            return Folds(tuple(given))
+        found: Sequence[Split] = [fold.split for fold in given]
+    elif held_out is not None:
+        found = [split_by_group(prepared, seed=settings.split_seed, parts=("train", "val"))]
+    else:
+        found = split_folds(prepared, settings.folds, settings.repeats, seed=settings.split_seed)
+    return Folds(tuple(_limited(prepared, split, settings, number) for number, split in enumerate(found)))
+
+
+def _grouped_as(prepared: PreparedSet, splits: Folds) -> PreparedSet:
+    """Where no patients are known: what a given split keeps together."""
+    if prepared.source.has_patients:
+        return prepared
+    groups = {file.file: file.group for fold in splits.folds for file in fold.files}
+    records = [replace(record, group=groups.get(record.file, record.group)) for record in prepared.source.records]
+    return replace(prepared, source=ImageSet(records, prepared.source.classes))
+
+
+def _check_repeats(splits: Folds, repeats: int) -> None:
+    """Within a repeat, nothing is tested twice; all repeats test the same images.
+
+    Raises:
+        SplitError: given splits are not of so many repeats.
+    """
+    count = len(splits) // repeats
+    tested = []
+    for repeat in range(repeats):
+        parts = [fold.split.test for fold in splits.folds[repeat * count : (repeat + 1) * count]]
+        groups = [group for part in parts for group in {file.group for file in part}]
+        tested.append({file.file for part in parts for file in part})
+        if len(groups) > len(set(groups)):
+            raise SplitError(
+                f"the {len(splits)} splits test some groups twice ({splits[0].split.grouped_by}); give --folds and "
+                "--repeats as they were made, or splits that test each once"
+            )
+    if any(files != tested[0] for files in tested):
+        raise SplitError(f"the {repeats} repeats of the splits test different images; each needs all of them")
+
+
+def _without(files: Sequence[SplitFile], bad: set[str]) -> tuple[SplitFile, ...]:
+    return tuple(file for file in files if file.file not in bad)
+
+
+def _limited(prepared: PreparedSet, split: Split, settings: BenchmarkSettings, number: int) -> Fold:
+    limits = settings.limits
+    if not limits:
+        return Fold(split)
+    kept, left_out = limit(prepared, locate(split, prepared).train, limits, seed=settings.split_seed + number)
+    at = {file.file: file for file in split.train}
+    named = [tuple(at[file.file] for file in split_files(prepared, places)) for places in (kept, left_out)]
+    return Fold(replace(split, train=named[0]), named[1])
+
+
+def _with_real_images(loaded: BenchmarkData, *, allow_leakage: bool) -> BenchmarkData:
+    """Refuse synthetic images among the real ones, or say so."""
+    inputs, first = loaded.inputs, loaded.inputs.fold(0)
+    named = [("test", first.test), ("validation", first.val), ("training", first.train), ("left-out", first.left_out)]
+    if not loaded.splits.one:  # every image is for everything in turn
+        named = [("data", inputs.everything)]
+    if inputs.external is not None:
+        named.append(("external", inputs.external))
+    said = [check_real(images, name, allow_leakage=allow_leakage) for name, images in named]
+    return replace(loaded, leakage=tuple(itertools.chain(*said)))
+
+
+def _without_twins(loaded: BenchmarkData, settings: BenchmarkSettings) -> BenchmarkData:
     """Refuse, drop or mark test images that show the same picture as a training image."""
-    twins = find_twins_across(looks_of(loaded.test), looks_of(loaded.train))
-    leaking = sorted({twin.first for twin in twins})
-    if not leaking:
-        return loaded
-    if drop_leaking:
-        kept = [number for number in range(len(loaded.test)) if number not in set(leaking)]
-        log.warning("dropped %d of %d test images that show the same picture as a training image",
-                    len(leaking), len(loaded.test))  # fmt: skip
-        test = loaded.test.select(kept)
-        split = replace(loaded.split, test=tuple(loaded.split.test[number] for number in kept))
-        return replace(loaded, test=test, split=split, dropped=len(leaking))
-    names = some_names([loaded.test.source.records[number].file for number in leaking])
-    what = (
-        f"leak: {len(leaking)} of {len(loaded.test)} test images ({names}) show the same picture as a training image; "
-        "that is the data's doing"
-    )
-    said = refuse_leak(what, "--drop-leaking scores without them", allow_leakage=allow_leakage)
-    log.warning("%s", what)
+    said: list[str] = []
+    for number in range(len(loaded.splits)):
+        fold = loaded.inputs.fold(number)
+        looks = looks_of(fold.test)
+        learned, chosen = (_twins_in(looks, own) for own in ((fold.train, fold.left_out), (fold.val,)))
+        leaking = sorted(learned | chosen)
+        if not leaking:
+            continue
+        kind = "training or validation" if chosen - learned else "training"
+        if settings.drop_leaking:
+            log.warning("dropped %d of %d test images that show the same picture as a %s image",
+                        len(leaking), len(fold.test), kind)  # fmt: skip
+            loaded = _dropped(loaded, number, set(leaking))
+            continue
+        what = _leak(fold, leaking, kind, "" if loaded.splits.one else f" of fold {number}")
+        said += refuse_leak(what, "--drop-leaking scores without them", allow_leakage=settings.allow_leakage)
+        log.warning("%s", what)
+    said += _external_leak(loaded, settings)
     return replace(loaded, leakage=(*loaded.leakage, *said))
 
 
-def _check_classes(loaded: BenchmarkData) -> None:
-    classes = loaded.everything.source.classes
+def _twins_in(looks: Looks, sets: Sequence[PreparedSet]) -> set[int]:
+    """Places of the images that show the same picture as one of these."""
+    return {twin.first for own in sets if len(own) for twin in find_twins_across(looks, looks_of(own))}
+
+
+def _leak(fold: FoldInputs, leaking: Sequence[int], kind: str, which: str) -> str:
+    names = some_names([fold.test.source.records[number].file for number in leaking])
+    return (
+        f"leak: {len(leaking)} of {len(fold.test)} test images{which} ({names}) show the same picture as a {kind} "
+        "image; that is the data's doing"
+    )
+
+
+def _external_leak(loaded: BenchmarkData, settings: BenchmarkSettings) -> list[str]:
+    """Another site's images are none of the data folder's, and none of its patients'."""
+    external, own = loaded.inputs.external, loaded.inputs.everything
+    if external is None:
+        return []
+    known = external.source.has_patients and own.source.has_patients
+    patients = {record.group for record in own.source.records} if known else set()
+    twins = {twin.first for twin in find_twins_across(looks_of(external), looks_of(own))}
+    seen = [record.file for number, record in enumerate(external.source.records)
+            if number in twins or record.group in patients]  # fmt: skip
+    if not seen:
+        return []
+    what = (
+        f"leak: {len(seen)} of {len(external)} external images ({some_names(seen)}) are also in the data folder, or "
+        "are of its patients"
+    )
+    return list(refuse_leak(what, "take them out of one of the two", allow_leakage=settings.allow_leakage))
+
+
+def _dropped(loaded: BenchmarkData, number: int, leaking: set[int]) -> BenchmarkData:
+    """Without some of the test images of a fold, by their places."""
+    inputs, fold = loaded.inputs, loaded.splits[number]
+    kept = [place for place in range(len(fold.split.test)) if place not in leaking]
+    test = tuple(fold.split.test[place] for place in kept)
+    splits = _replaced(loaded.splits, number, replace(fold, split=replace(fold.split, test=test)))
+    if inputs.held_out is not None:
+        inputs = replace(inputs, held_out=inputs.held_out.select(kept))
+    else:
+        inputs = replace(inputs, learning=splits)
+    return replace(loaded, inputs=inputs, splits=splits, dropped=loaded.dropped + len(leaking))
+
+
+def _replaced(splits: Folds, number: int, fold: Fold) -> Folds:
+    return Folds((*splits.folds[:number], fold, *splits.folds[number + 1 :]))
+
+
+def _check_given_test(sources: Sources, loaded: BenchmarkData, before: Folds) -> None:
+    """A given split that names test images of a folder of their own is for just these images."""
+    held_out = loaded.inputs.held_out
+    if sources.splits is None or held_out is None:
+        return
+    unreadable = {file.file for file in held_out.bad_files}
+    given = sources.splits[0].split
+    if given.without(unreadable).test not in (before[0].split.test, loaded.splits[0].split.test):
+        raise SplitError(
+            f"{sources.test} does not hold the {len(given.test)} test images of the split; give that folder"
+        )
+
+
+def _check_classes(loaded: BenchmarkData, number: int) -> None:
+    classes, fold = loaded.classes, loaded.inputs.fold(number)
     if len(classes) < 2:
         raise SettingsError(f"the data have one class ({classes[0]}); a classifier needs at least two")
-    for part, images in (("training", loaded.train), ("test", loaded.test)):
+    for part, images in (("training", fold.train), ("test", fold.test)):
         present = set(images.source.targets)
         missing = [name for label, name in enumerate(classes) if label not in present]
-        if missing and loaded.dropped:
+        if missing and loaded.dropped and part == "test" and loaded.splits.one:
             raise SplitError(
                 f"all {loaded.dropped + len(images)} test images but {len(images)} were dropped, and class "
                 f"{missing[0]!r} has none left: this test set cannot score it; take another"

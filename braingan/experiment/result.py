@@ -10,26 +10,40 @@ from typing import Any, Self
 import numpy as np
 
 from braingan.data.files import read_json, write_json
-from braingan.errors import OutputError
+from braingan.data.folds import Folds
+from braingan.errors import BrainganError, OutputError
 
 Json = dict[str, Any]
+
+RESULT = "result.json"  # in a benchmark's folder
+
+SUMMARISED = ("balanced_accuracy", "auroc", "average_precision", "brier", "calibration_error")
 
 
 @dataclass(frozen=True)
 class BenchmarkResult:
-    """Scores of every arm and seed, and all that is needed to judge and repeat them.
+    """Scores of every arm and seed, the verdict, and all that is needed to judge and repeat them.
 
     Attributes:
-        settings: see `BenchmarkSettings`, and `data`, `test`: names of the folders.
+        settings: see `BenchmarkSettings`, and `data`, `test`, `external`: names of the folders.
         versions: of Python and packages, and the kind of machine.
-        split: train, val, test (files with content hashes), grouped_by, seed.
+        splits: `files` (file, sha256, label, group) and for each fold the places of `train`, `val`, `test` and
+            `left_out` in that list; `grouped_by`, `seed`.
         classes: names in label order.
         preprocessing: how images were prepared.
-        runs: one a cell: `arm`, `fold`, `seed`, `n_real`, `n_synthetic`, `per_class`, `macro`, `accuracy`,
-            `seconds`.
-        summary: arm -> measure (`precision`, `recall`, `f1`, `accuracy`) -> `mean`, `std` over runs (the
-            deviation of a sample; null for a single run).
-        generators: one a seed: `seed`, `sha256`, `seconds`, `losses` (step, d_loss, g_loss).
+        runs: one a classifier: `arm`, `ratio`, `fold`, `seed`, `generator`, `n_real`, `n_synthetic`, `seen`,
+            `per_class`, `macro`, `accuracy`, `seconds`.
+        scores: one for each arm, repeat and seed, over the images of all folds: `arm`, `repeat`, `seed`, and what
+            `evaluation.scores.measures` gives; `patients`: the same with one row a patient.
+        summary: arm -> measure -> `mean`, `std` over these (the deviation of a sample; null for a single one).
+        choice: what was chosen on validation patients in each fold; null where nothing was.
+        comparisons: the primary contrast first; see `docs/benchmark.md`.
+        recommended_ratio: synthetic images for each real one that the result speaks for; null without a verdict.
+        variance: arm -> standard deviation of macro-F1 by `split`, `generator`, `classifier`: see `split_variance`.
+        subgroups: see `compare_subgroups`.
+        curve: the learning curve of the real images, and what synthetic ones are worth on it: see `learning_curve`.
+        external: `images`, `patients`, `summary` and `comparisons` on another site's images; null without any.
+        generators: one a training: `fold`, `seed`, `sha256`, `seconds`, `losses` (step, d_loss, g_loss).
         intensity: histograms of the pixels of `real` and `synthetic` training images: shares that sum to 1.
         bad_files: what was left out because it could not be read: `file`, `reason`.
         notes: what a reader must know before believing the numbers.
@@ -39,7 +53,7 @@ class BenchmarkResult:
 
     settings: Json
     versions: Json
-    split: Json
+    splits: Json
     classes: list[str]
     preprocessing: Json
     runs: list[Json]
@@ -50,6 +64,14 @@ class BenchmarkResult:
     notes: list[str]
     seconds: float
     leakage: list[str] = field(default_factory=list)
+    scores: list[Json] = field(default_factory=list)
+    choice: Json | None = None
+    comparisons: list[Json] = field(default_factory=list)
+    recommended_ratio: float | None = None
+    variance: Json = field(default_factory=dict)
+    subgroups: list[Json] = field(default_factory=list)
+    external: Json | None = None
+    curve: Json | None = None
 
     def to_json(self) -> Json:
         """As a JSON-able dictionary."""
@@ -61,15 +83,17 @@ class BenchmarkResult:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what `save` wrote.
+        """Read what `save` wrote, in this version or an earlier one.
 
         Raises:
             OutputError: the file cannot be read, or is no result.
         """
         value = read_json(Path(path))
         try:
+            if "split" in value:  # there was one, with all its files
+                value["splits"] = Folds.from_json(value["split"]).to_json()
             return cls(**{known.name: value[known.name] for known in fields(cls) if known.name in value})
-        except (TypeError, KeyError) as error:
+        except (TypeError, KeyError, BrainganError) as error:
             raise OutputError(f"{path} is no benchmark result of this version: {error}") from error
 
     @property
@@ -77,15 +101,37 @@ class BenchmarkResult:
         """Names of the arms, in the order in which they ran."""
         return list(self.summary)
 
+    @property
+    def folds(self) -> int:
+        """How many splits there were, of all repeats."""
+        return len(self.splits["folds"])
 
-def summarise(runs: Sequence[Mapping[str, Any]]) -> Json:
-    """Mean and standard deviation over runs, for each arm and measure."""
+    @property
+    def split(self) -> Json:
+        """The first split: `train`, `val`, `test` (files with content hashes), `grouped_by`, `seed`."""
+        return Folds.from_json(self.splits)[0].split.to_json()
+
+    @property
+    def primary(self) -> Json | None:
+        """The primary contrast with its verdict; None where there was nothing to compare."""
+        return next((own for own in self.comparisons if own["primary"]), None)
+
+
+def summarise(scores: Sequence[Mapping[str, Any]]) -> Json:
+    """Mean and standard deviation over repeats and seeds, for each arm and measure."""
     summary: Json = {}
-    for arm in dict.fromkeys(run["arm"] for run in runs):
-        own = [run["macro"] | {"accuracy": run["accuracy"]} for run in runs if run["arm"] == arm]
-        summary[arm] = {measure: _mean_and_std([scores[measure] for scores in own]) for measure in own[0]}
+    for arm in dict.fromkeys(own["arm"] for own in scores):
+        rows = [
+            own["macro"] | {"accuracy": own["accuracy"]} | {name: own.get(name) for name in SUMMARISED}
+            for own in scores
+            if own["arm"] == arm
+        ]
+        summary[arm] = {measure: _mean_and_std([row[measure] for row in rows]) for measure in rows[0]}
     return summary
 
 
-def _mean_and_std(values: Sequence[float]) -> dict[str, float | None]:
-    return {"mean": float(np.mean(values)), "std": float(np.std(values, ddof=1)) if len(values) > 1 else None}
+def _mean_and_std(values: Sequence[float | None]) -> dict[str, float | None]:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return {"mean": None, "std": None}
+    return {"mean": float(np.mean(known)), "std": float(np.std(known, ddof=1)) if len(known) > 1 else None}

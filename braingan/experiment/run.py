@@ -1,12 +1,11 @@
-"""The experiment: for each seed a generator, for each arm a classifier, and a score on real test images."""
+"""The experiment: in each fold a generator, for each arm and seed a classifier, and a score on real test images."""
 
 from __future__ import annotations
 
 import itertools
 import logging
-import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,45 +14,41 @@ import torch
 from braingan.augmentation.counts import synthetic_counts
 from braingan.augmentation.leaks import check_choice, check_classes, check_generator
 from braingan.augmentation.synthesis import check_can_write
-from braingan.data.files import fingerprint, sha256_of
+from braingan.data.files import fingerprint, read_json, sha256_of, write_json
 from braingan.data.locking import locked
-from braingan.data.split import Split
+from braingan.data.split import split_files
 from braingan.data.workplace import CACHE, check_place, claim
-from braingan.engine.devices import resolve_device
 from braingan.errors import CellsFailedError, SettingsError
-from braingan.evaluation.classifier import build_classifier, train_classifier
-from braingan.experiment.arms import ARMS
+from braingan.evaluation.classifier import build_classifier
+from braingan.experiment.arms import ARMS, BUILT_IN, Arm
 from braingan.experiment.attempts import FAILED, Attempt, run_cells
-from braingan.experiment.cells import Bench, ClassifierCell, GeneratorCell, claimed
-from braingan.experiment.data import BenchmarkData, load_data
+from braingan.experiment.cells import Bench, Cell, GeneratorCell, claimed, classifiers, expected_cells, part_of_patients
+from braingan.experiment.clock import start_clock
+from braingan.experiment.data import BenchmarkData, Sources, load_data
 from braingan.experiment.engines import Engine
 from braingan.experiment.inputs import CellInputs
-from braingan.experiment.outputs import describe_generator, write_result
+from braingan.experiment.outputs import write_result
+from braingan.experiment.plan import Plan
 from braingan.experiment.result import BenchmarkResult
 from braingan.experiment.settings import EARLIER, OF_TRAINING, BenchmarkSettings
 from braingan.experiment.settling import settle_precision
+from braingan.experiment.subgroups import subgroup_columns
 from braingan.generation.registry import BACKENDS
 from braingan.generation.samples import labels_made
 from braingan.generation.storage import StoredGenerator, is_finished, load_run
 from braingan.generation.train import check_data, check_settings
-from braingan.progress import readable_seconds
 from braingan.threads import limited
 
 log = logging.getLogger("braingan")
 
-TRIAL_STEPS = 3
-MAY_CHANGE = {"device", "seeds"}  # between two calls on one folder: more seeds add to what is there
+# Between two calls on one folder; more seeds, arms and points of a curve add to what is there.
+DECLARATION = "declared.json"
+DECLARED = ("seeds", "arms", "margin")
+MAY_CHANGE = {"device", "seeds", "arms", "curve", "margin"}
 
 
 def run_benchmark(
-    data: Path,
-    out: Path,
-    settings: BenchmarkSettings,
-    *,
-    test: Path | None,
-    split: Split | None,
-    generator: Path | None,
-    engine: Engine,
+    sources: Sources, out: Path, settings: BenchmarkSettings, *, generator: Path | None, engine: Engine
 ) -> BenchmarkResult:
     """Run what is not finished yet in `out`, and write `result.json`, `predictions.csv` and `pictures/`.
 
@@ -61,27 +56,61 @@ def run_benchmark(
     """
     stored = load_run(generator) if generator else None
     preprocessing = stored.preprocessing if stored else settings.training(0).preprocessing
-    check_place(out, data, test)
-    loaded = load_data(
-        data, preprocessing, out / CACHE,
-        split_seed=settings.split_seed, split=split, test=test, skip_bad=settings.skip_bad,
-        group_duplicates=settings.group_duplicates, drop_leaking=settings.drop_leaking,
-        allow_leakage=settings.allow_leakage,
-    )  # fmt: skip
+    settings = _fitting(settings, sources, stored)
+    check_place(out, sources.data, sources.test, sources.external)
+    loaded = load_data(sources, settings, preprocessing, out / CACHE)
     settings = _check(settings, loaded, stored)
     _check_engine(settings, stored, engine)
     leakage = [*loaded.leakage, *_check_generator(stored, loaded, allow_leakage=settings.allow_leakage)]
     asked = _asked(settings, loaded, stored)
     claim(out, asked, may_change=MAY_CHANGE, earlier=EARLIER)
-    loaded.split.save(out / "split.json")
-    inputs = CellInputs(loaded.train, loaded.val, loaded.test, loaded.learning)
+    extended = _declare(out, settings)
+    inputs = loaded.inputs
     with locked(out / CACHE / "locks" / "precision.lock", wait=True), limited(engine.threads()):
-        settings = settle_precision(out, settings, inputs, trains=stored is None)
+        trains = stored is None and any(arm.uses_synthetic for arm in settings.registered_arms().values())
+        settings = settle_precision(out, settings, inputs.fold(0), trains=trains)
     bench = _bench(out, asked, settings, inputs, generator, leakage)
-    generators = _run_all(bench, inputs, engine)
-    places = {"data": data, "test": test, "generator": generator}
+    places = {"data": sources.data, "test": sources.test, "external": sources.external, "generator": generator}
+    tested = inputs.everything if inputs.held_out is None else inputs.held_out
+    plan = Plan(
+        bench,
+        loaded.splits,
+        loaded.classes,
+        places={name: place.resolve().name if place else None for name, place in places.items()},
+        preprocessing=preprocessing.to_json(),
+        bad_files=[asdict(bad) for bad in loaded.bad_files],
+        notes=[*loaded.notes(), *extended],
+        external=() if inputs.external is None else split_files(inputs.external, range(len(inputs.external))),
+        columns=subgroup_columns(tested.source.records),
+        with_patients=[name for name, own in (("test", tested), ("external", inputs.external))
+                       if own is not None and own.source.has_patients],
+    )  # fmt: skip
+    plan.save()
+    _run_all(bench, inputs, engine)
     with claimed(bench, "result", wait=True):
-        return write_result(bench, inputs, loaded, settings, generators, places)
+        return write_result(plan, inputs)
+
+
+def _declare(out: Path, settings: BenchmarkSettings) -> list[str]:
+    """Keep what was declared first; gives a note where more is asked now, when results may be known."""
+    asked = {name: settings.to_json()[name] for name in DECLARED}
+    if not (out / DECLARATION).exists():
+        write_json(out / DECLARATION, asked)
+    before = read_json(out / DECLARATION)
+    changed = [f"{name} {before[name]}, now {asked[name]}" for name in DECLARED if before.get(name) != asked[name]]
+    if not changed:
+        return []
+    return [
+        f"Extended after the start of this benchmark ({'; '.join(changed)}): whoever extends it until the verdict "
+        "pleases will find what is not there."
+    ]
+
+
+def _fitting(settings: BenchmarkSettings, sources: Sources, stored: StoredGenerator | None) -> BenchmarkSettings:
+    """What follows from what was given: as many folds as splits, one generator where one is given."""
+    if sources.splits and len(sources.splits) != settings.folds * settings.repeats:
+        settings = replace(settings, folds=len(sources.splits), repeats=1)
+    return replace(settings, generators=1) if stored else settings
 
 
 def _bench(
@@ -95,50 +124,46 @@ def _bench(
     """What cells share; paths are absolute, as a worker may run in another folder."""
     weights = Path(settings.weights).resolve() if settings.weights else None
     depends_on = {key: value for key, value in asked.items() if key not in MAY_CHANGE}
-    if depends_on.get("share") is None:
-        depends_on.pop("share", None)  # as it was before there were shares, so that cells of that time stay valid
     return Bench(
         out=out.resolve(),
         settings=replace(settings, weights=str(weights) if weights else None),
-        key=fingerprint(
-            [
-                depends_on,
-                settings.classifier_precision,
-                inputs.key("train", "test"),
-                sha256_of(weights) if weights else None,
-            ]
-        ),
+        key=fingerprint([depends_on, settings.classifier_precision, sha256_of(weights) if weights else None]),
+        images=tuple(inputs.fold(fold).key for fold in range(len(inputs.learning))),
         generator=generator.resolve() if generator else None,
         leakage=tuple(leakage),
     )
 
 
-def _run_all(bench: Bench, inputs: CellInputs, engine: Engine) -> list[dict[str, Any]]:
-    """Run the cells in two rounds; gives what is told of the generators.
+def _run_all(bench: Bench, inputs: CellInputs, engine: Engine) -> None:
+    """Run the cells: generators and what needs none, then the rest.
 
     Raises:
         CellsFailedError: some failed; all others are done.
     """
-    seeds = range(bench.settings.seeds)
-    own = [] if bench.generator else [GeneratorCell(seed) for seed in seeds]
-    plain = [ClassifierCell(arm.name, seed) for seed in seeds for arm in ARMS if not arm.uses_synthetic]
-    if not engine.in_process:
-        with claimed(bench, "inputs", wait=True):
-            bench = replace(bench, inputs=inputs.save(bench.out / CACHE))
-    _announce(bench, inputs, engine)
-    failed = run_cells(engine, bench, inputs, [*own, *plain])  # generators first: they take longest
-    ready = [seed for seed in seeds if is_finished(bench.generator_folder(seed))]
-    generators = [describe_generator(load_run(bench.generator_folder(seed)), seed) for seed in ready]
-    mixed = [
-        ClassifierCell(arm.name, entry["seed"], entry["sha256"])
-        for entry in generators
-        for arm in ARMS
-        if arm.uses_synthetic
-    ]
-    failed += run_cells(engine, bench, inputs, mixed)
+    settings = bench.settings
+    needed = any(arm.uses_synthetic for arm in settings.registered_arms().values())
+    seeds = range(settings.generators if needed and not bench.generator else 0)
+    folds = range(len(inputs.learning))
+    own = [GeneratorCell(fold, seed) for fold in folds for seed in seeds]
+    expected = expected_cells(settings, len(inputs.learning))
+    with claimed(bench, "inputs", wait=True):  # for workers, and for pictures in reports
+        bench = replace(bench, inputs=inputs.save(bench.out / CACHE))
+    todo = [cell for cell in own if not is_finished(bench.generator_folder(cell.fold, cell.seed))]
+    begun = {path.stem for path in (bench.out / "cells").glob("*.json")}
+    clock = start_clock(bench, inputs.fold(0), engine, [*todo, *(cell for cell in expected if cell.name not in begun)])
+    failed: list[Attempt] = []
+    # One process ends a fold before it begins the next, so that there is something to report; several share all folds.
+    for part in ([fold] for fold in folds) if engine.in_process else [list(folds)]:
+        plain = [cell for cell in expected if cell.fold in part and cell.generator_seed is None]
+        first: list[Cell] = [
+            *(cell for cell in own if cell.fold in part),
+            *plain,
+        ]  # generators first: they take longest
+        failed += run_cells(engine, bench, inputs, first, clock)
+        mixed = [cell for cell in classifiers(bench) if cell.fold in part and cell.generator_seed is not None]
+        failed += run_cells(engine, bench, inputs, mixed, clock)
     if failed:
-        raise _failure(bench, failed, len(own) + len(plain) + len(mixed))
-    return generators
+        raise _failure(bench, failed, len(own) + len(expected))
 
 
 def _failure(bench: Bench, failed: Sequence[Attempt], count: int) -> CellsFailedError:
@@ -150,34 +175,14 @@ def _failure(bench: Bench, failed: Sequence[Attempt], count: int) -> CellsFailed
     )
 
 
-def _announce(bench: Bench, inputs: CellInputs, engine: Engine) -> None:
-    """Say how long the classifiers that are still to be trained will take, from a few measured steps."""
-    seeds, steps, device = range(bench.settings.seeds), bench.settings.classifier_steps, bench.settings.device
-    names = [ClassifierCell(arm.name, seed).name for arm in ARMS for seed in seeds]
-    count = sum(not (bench.out / "cells" / f"{name}.json").exists() for name in names)
-    if not count or engine.name != "local":  # what other machines take cannot be measured here
-        return
-    real, spec, seconds = inputs.real, inputs.train.spec, {}
-    with limited(engine.threads()):
-        for trial in (1, 1, 1 + TRIAL_STEPS):  # the first warms up; what building takes cancels out
-            few = replace(bench.settings.classifier, steps=trial)
-            started = time.monotonic()
-            train_classifier(
-                real.images, real.labels, spec, few, seed=0, device=resolve_device(device), title="trial",
-                precision=bench.settings.classifier_precision,
-            )  # fmt: skip
-            seconds[trial] = time.monotonic() - started
-    per_step = max(0.0, seconds[1 + TRIAL_STEPS] - seconds[1]) / TRIAL_STEPS
-    expected = readable_seconds(per_step * steps * count / min(count, engine.at_once))
-    log.info("%d classifiers of %d steps will take about %s, generators apart", count, steps, expected)
-
-
 def _check_engine(settings: BenchmarkSettings, stored: StoredGenerator | None, engine: Engine) -> None:
-    """A backend that was registered by hand is known in this process and nowhere else."""
+    """A backend or an arm that was registered by hand is known in this process and nowhere else."""
     backend = stored.settings.backend if stored else settings.backend
-    if not engine.in_process and backend in BACKENDS.registered:
+    by_hand = [f"backend {backend!r}"] if backend in BACKENDS.registered else []
+    by_hand += [f"arm {name!r}" for name in settings.arms if name in ARMS.registered.keys() - BUILT_IN]
+    if not engine.in_process and by_hand:
         raise SettingsError(
-            f"backend {backend!r} is registered in this process only, and cells were asked to run in others; "
+            f"{by_hand[0]} is registered in this process only, and cells were asked to run in others; "
             "declare it as an entry point of an installed package (see `docs/backend.md`), or leave --jobs and "
             "--engine out"
         )
@@ -187,44 +192,78 @@ def _check_generator(stored: StoredGenerator | None, loaded: BenchmarkData, *, a
     """Refuse a generator that has seen what it would be judged on, or say so."""
     if stored is None:
         return []
-    parts = [(loaded.test, loaded.split)]
-    if (
-        loaded.learning.test
-    ):  # with a test folder all of the data folder may be learned from: nothing is chosen on val yet
-        parts.append((loaded.val, loaded.learning))
-    checked = [check_generator(stored, split, loaded.train, part, allow_leakage=allow_leakage)
-               for part, split in parts if len(part)]  # fmt: skip
-    checked.append(check_choice(stored, loaded.split, loaded.test, allow_leakage=allow_leakage))
+    if not loaded.splits.one:
+        raise SettingsError(
+            "--generator and more than one fold were both asked; a generator has learned from one training part: "
+            "ask for --folds 1, or let each fold train its own"
+        )
+    fold, split = loaded.inputs.fold(0), loaded.splits[0].split
+    parts = [(fold.test, split)]
+    if fold.learning.test:  # with a test folder all of the data folder may be learned from
+        parts.append((fold.val, fold.learning))
+    checked = [check_generator(stored, own, fold.train, part, allow_leakage=allow_leakage)
+               for part, own in parts if len(part)]  # fmt: skip
+    checked.append(check_choice(stored, split, fold.test, allow_leakage=allow_leakage))
     return list(itertools.chain(*checked))
 
 
 def _check(settings: BenchmarkSettings, loaded: BenchmarkData, stored: StoredGenerator | None) -> BenchmarkSettings:
     """Refuse before any training what cannot work; give the settings with all defaults spelled out."""
-    spec, training = loaded.train.spec, settings.training(0)
+    first, training = loaded.inputs.fold(0).train, settings.training(0)
+    arms = settings.registered_arms()
+    needed = any(arm.uses_synthetic for arm in arms.values())
+    _check_recipes(settings, arms)
     if stored:
-        check_classes(stored, loaded.everything.source.classes)
+        check_classes(stored, loaded.classes)
         training, made = stored.settings, labels_made(stored.generator)
     else:
-        check_settings(training, spec)
+        check_settings(training, first.spec)
         training = training.resolved()
-        made = check_data(training, loaded.train)
-    check_can_write(spec.channels)
-    counts = synthetic_counts(loaded.train.source.targets, settings.ratio)
-    empty = [spec.classes[label] for label, count in counts.items() if not count and label in made]
-    if empty:
-        raise SettingsError(
-            f"ratio {settings.ratio} leaves class {empty[0]!r} without synthetic images; a larger one works"
-        )
+        made = check_data(training, first) if needed else ()
+    check_can_write(first.spec.channels)
+    for number in range(len(loaded.splits) if needed else 0):
+        train = loaded.inputs.fold(number).train
+        if not stored:
+            check_data(training, train)
+        counts = synthetic_counts(train.source.targets, min(settings.ratio))
+        empty = [first.spec.classes[label] for label, count in counts.items() if not count and label in made]
+        if empty:
+            raise SettingsError(
+                f"ratio {min(settings.ratio):g} leaves class {empty[0]!r} without synthetic images; a larger one works"
+            )
+    for number in range(len(loaded.splits) if settings.curve else 0):
+        for share in settings.curve:
+            part_of_patients(loaded.inputs.fold(number), share, settings.split_seed + number)
     with torch.random.fork_rng(devices=[]):
-        build_classifier(settings.classifier, spec)
+        build_classifier(settings.classifier, first.spec)
     return replace(settings, **{name: getattr(training, name) for name in OF_TRAINING})
+
+
+def _check_recipes(settings: BenchmarkSettings, arms: Mapping[str, Arm]) -> None:
+    """Refuse what a classifier's training would refuse after the generators are trained."""
+    for name, arm in arms.items():
+        if arm.recipe.mixing and settings.classifier_batch_size < 2:
+            raise SettingsError(f"arm {name!r} mixes images, and batches of 1 were asked; 2 or more work")
+        if arm.recipe.pretrain and not arm.uses_synthetic:
+            raise SettingsError(f"arm {name!r} begins with synthetic images and uses none; set uses_synthetic")
+        if arm.recipe.pretrain and arm.shares and settings.share is not None:
+            raise SettingsError(
+                f"arm {name!r} begins with synthetic images, so that --share says nothing; set shares=False"
+            )
 
 
 def _asked(settings: BenchmarkSettings, loaded: BenchmarkData, stored: StoredGenerator | None) -> dict[str, Any]:
     """What the folder is for, in so far as finished work depends on it."""
+    splits, external = loaded.splits, loaded.inputs.external
     return settings.to_json() | {
-        "classes": loaded.train.source.classes,
-        "training images": loaded.split.train_hash[:12],
-        "test images": loaded.split.hash_of("test")[:12],
+        "classes": loaded.classes,
+        "training images": _joined([fold.split.train_hash for fold in splits.folds]),
+        "test images": _joined([fold.split.hash_of("test") for fold in splits.folds]),
+        "external images": None if external is None else fingerprint(sorted(external.hashes))[:12],
         "generator": stored.sha256[:12] if stored else None,
     }
+
+
+def _joined(hashes: Sequence[str]) -> str:
+    """One word for the parts of all folds; for a single one, its own."""
+    return (hashes[0] if len(hashes) == 1 else fingerprint(list(hashes)))[:12]

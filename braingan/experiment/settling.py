@@ -9,7 +9,7 @@ from braingan.data.files import read_json, write_json
 from braingan.engine.devices import resolve_device
 from braingan.engine.team import Team
 from braingan.evaluation.classifier import choose_classifier_precision
-from braingan.experiment.inputs import CellInputs
+from braingan.experiment.inputs import FoldInputs
 from braingan.experiment.settings import BenchmarkSettings
 from braingan.generation.protocol import TrainingData
 from braingan.generation.registry import create_backend
@@ -18,7 +18,7 @@ from braingan.generation.train import RESOLVED, How, resolve_precision
 TRIAL_FROM = 50  # classifier steps; in fewer, trying precisions would take longer than the best one saves
 
 
-def settle_precision(out: Path, settings: BenchmarkSettings, inputs: CellInputs, *, trains: bool) -> BenchmarkSettings:
+def settle_precision(out: Path, settings: BenchmarkSettings, inputs: FoldInputs, *, trains: bool) -> BenchmarkSettings:
     """The settings with both precisions spelled out.
 
     Args:
@@ -39,14 +39,14 @@ def settle_precision(out: Path, settings: BenchmarkSettings, inputs: CellInputs,
     return replace(settings, **{name: found[name] for name, value in asked.items() if value == "auto"})
 
 
-def _of_generators(settings: BenchmarkSettings, inputs: CellInputs) -> str:
+def _of_generators(settings: BenchmarkSettings, inputs: FoldInputs) -> str:
     training, train = settings.training(0), inputs.train
     backend = create_backend(training.backend, **training.hyperparameters)
     data = TrainingData(train.images, train.labels, train.spec, masks=train.masks)
     return resolve_precision(backend, data, training, How(Team(resolve_device(settings.device))))[0]
 
 
-def _of_classifiers(settings: BenchmarkSettings, inputs: CellInputs) -> str:
+def _of_classifiers(settings: BenchmarkSettings, inputs: FoldInputs) -> str:
     if settings.classifier_steps < TRIAL_FROM:
         return "float32"
     real, device = inputs.real, resolve_device(settings.device)

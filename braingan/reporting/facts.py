@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from braingan.data.folds import LEFT_OUT
 from braingan.data.split import PARTS
-from braingan.experiment.result import BenchmarkResult
+from braingan.experiment.result import BenchmarkResult, summarise
 
 MEASURES = {"precision": "precision", "recall": "recall", "f1": "F1", "accuracy": "accuracy"}
+METRICS = {"macro_f1": "macro F1", "auroc": "AUROC", "balanced_accuracy": "balanced accuracy"}
+FAMILIES = ("primary", "declared", "exploratory")
+PARTIAL = "PARTIAL"  # how the note begins that not all is finished
+UNKNOWN = "–"  # noqa: RUF001 - a dash, as tables have it
 
-NO_TEST = (
-    "This version reports scores and their spread over seeds (mean ± standard deviation), no significance test: "
-    "a difference about as large as the spread means nothing."
+SPREAD = (
+    "Scores are means ± standard deviations over seeds; whether a difference is more than chance is said by the "
+    "intervals, which are over patients and seeds."
 )
+NO_VERDICT = (
+    "No verdict: it takes an arm with synthetic images, one without and validation images; a difference about as large "
+    "as the spread over seeds means nothing."
+)
+NOT_COMPARED = "No verdict: both sides were run, but they could not be compared; the notes say why."
 ONE_SPLIT = (
-    "All seeds share one split, so the spread shows what training varies; "
-    "what other patients would change is not in it."
+    "All seeds share one split: only its test patients count, and another split would give other numbers; "
+    "--folds 5 tests every patient once."
 )
 ONE_SEED = "One seed shows no spread at all; --seeds 3 or more does."
-ONE_GENERATOR = "One given generator serves every seed, so what its training varies is not in the spread either."
+ONE_GENERATOR = (
+    "One generator serves all seeds, so that another training of it gives another one is in no interval; "
+    "--generators 3 shows it."
+)
+GENERATOR_A_FOLD = (
+    "Each fold has one generator, so what another training of it would change is in the intervals only as far as folds "
+    "differ; --generators 3 shows it."
+)
 NO_DEVICE = "Research software, not a medical device."
 
 
@@ -31,6 +49,8 @@ def score_text(score: Mapping[str, float | None]) -> str:
     >>> score_text({"mean": 0.8121, "std": 0.0131}), score_text({"mean": 0.8, "std": None})
     ('0.812 ± 0.013', '0.800')
     """
+    if score["mean"] is None:
+        return UNKNOWN
     spread = "" if score["std"] is None else f" ± {score['std']:.3f}"
     return f"{score['mean']:.3f}{spread}"
 
@@ -44,6 +64,16 @@ def signed_text(score: Mapping[str, float | None]) -> str:
     return ("" if (score["mean"] or 0) < 0 else "+") + score_text(score)
 
 
+def points_text(value: float) -> str:
+    """A difference in hundredths of the measure.
+
+    >>> points_text(0.0314), points_text(-0.00001)
+    ('+3.1', '0.0')
+    """
+    shown = f"{100 * value:+.1f}"
+    return shown[1:] if shown in {"+0.0", "-0.0"} else shown
+
+
 def plural(count: int, noun: str) -> str:
     """A count with its noun.
 
@@ -51,6 +81,42 @@ def plural(count: int, noun: str) -> str:
     ('1 seed', '3 seeds')
     """
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def counted(names: Sequence[str]) -> str:
+    """Names with how often each occurs.
+
+    >>> counted(["real", "real", "natural"]), counted(["real"])
+    ('real in 2 folds, natural in 1 fold', 'real')
+    """
+    counts = Counter(names)
+    if len(counts) < 2:
+        return "".join(counts)
+    return ", ".join(f"{name} in {plural(count, 'fold')}" for name, count in counts.most_common())
+
+
+def mean_and_std(values: Iterable[float | None]) -> dict[str, float | None]:
+    """Of a sample; unknown where one of them is."""
+    known = list(values)
+    if not known or None in known:
+        return {"mean": None, "std": None}
+    numbers = np.array(known, dtype=float)
+    return {"mean": float(numbers.mean()), "std": float(numbers.std(ddof=1)) if len(known) > 1 else None}
+
+
+def scored(result: BenchmarkResult) -> list[dict[str, Any]]:
+    """Scores over the images of all folds; where there are none (an earlier version), those of the single runs."""
+    return result.scores or [{"repeat": run.get("fold", 0)} | run for run in result.runs]
+
+
+def summary(result: BenchmarkResult) -> dict[str, Any]:
+    """Arm -> measure -> mean and standard deviation."""
+    return result.summary or summarise(scored(result))
+
+
+def scores_of(result: BenchmarkResult, arm: str) -> list[dict[str, Any]]:
+    """The scores of one arm."""
+    return [entry for entry in scored(result) if entry["arm"] == arm]
 
 
 def runs_of(result: BenchmarkResult, arm: str) -> list[dict[str, Any]]:
@@ -61,27 +127,33 @@ def runs_of(result: BenchmarkResult, arm: str) -> list[dict[str, Any]]:
 def images_text(result: BenchmarkResult, arm: str, key: str) -> str:
     """How many training images an arm had: one number, or from-to where runs differ."""
     counts = sorted({int(run[key]) for run in runs_of(result, arm)})
+    if not counts:
+        return UNKNOWN
     return f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
 
 
 def class_f1(result: BenchmarkResult, arm: str) -> dict[str, list[float]]:
-    """F1 of each class, one value a run."""
-    return {name: [run["per_class"][name]["f1"] for run in runs_of(result, arm)] for name in result.classes}
+    """F1 of each class over the images of all folds, one value for each repeat and seed."""
+    own = scores_of(result, arm)
+    return {name: [entry["per_class"][name]["f1"] for entry in own] for name in result.classes}
 
 
 def class_f1_text(result: BenchmarkResult, arm: str) -> list[str]:
     """F1 of each class, the mean over runs."""
-    return [f"{np.mean(values):.3f}" for values in class_f1(result, arm).values()]
+    return [f"{np.mean(values):.3f}" if values else UNKNOWN for values in class_f1(result, arm).values()]
 
 
 def difference(result: BenchmarkResult) -> dict[str, float | None] | None:
-    """Macro F1 of `combined` minus `real`, each run against the one of the same seed; None where an arm is missing."""
-    f1 = {(run["arm"], run["fold"], run["seed"]): run["macro"]["f1"] for run in result.runs}
+    """Macro F1 of `combined` minus `real`, each run against the one of the same seed.
+
+    For results without comparisons, which say it better; None for these, and where an arm is missing.
+    """
+    if result.comparisons:
+        return None
+    f1 = {(own["arm"], own["repeat"], own["seed"]): own["macro"]["f1"] for own in scored(result)}
     pairs = [(value, f1.get(("real", *at))) for (arm, *at), value in f1.items() if arm == "combined"]
     gains = [combined - real for combined, real in pairs if real is not None]
-    if not gains:
-        return None
-    return {"mean": float(np.mean(gains)), "std": float(np.std(gains, ddof=1)) if len(gains) > 1 else None}
+    return mean_and_std(gains) if gains else None
 
 
 def seeds(result: BenchmarkResult) -> int:
@@ -89,11 +161,107 @@ def seeds(result: BenchmarkResult) -> int:
     return len({run["seed"] for run in result.runs})
 
 
+def runs_per_arm(result: BenchmarkResult) -> int:
+    """Over how many runs (repeats and seeds) the scores of an arm are spread, at most."""
+    counts = Counter(entry["arm"] for entry in scored(result))
+    return max(counts.values(), default=0)
+
+
 def caveats(result: BenchmarkResult) -> list[str]:
     """How far the numbers can be believed: what every reader must be told, whatever the result."""
+    said = [SPREAD if result.primary else NOT_COMPARED if result.choice else NO_VERDICT]
     if seeds(result) == 1:
-        return [NO_TEST, ONE_SEED]
-    return [NO_TEST, ONE_SPLIT, ONE_GENERATOR] if result.settings.get("generator") else [NO_TEST, ONE_SPLIT]
+        said.append(ONE_SEED)
+    elif result.folds == 1:
+        said.append(ONE_SPLIT)
+    trained = {(own.get("fold", 0), own["seed"]) for own in result.generators}
+    if trained and len(trained) == result.folds:
+        said.append(ONE_GENERATOR if result.folds == 1 else GENERATOR_A_FOLD)
+    return said
+
+
+def metric_text(name: str) -> str:
+    """How people call a measure."""
+    return METRICS.get(name, name.replace("_", " "))
+
+
+def families(result: BenchmarkResult) -> dict[str, list[dict[str, Any]]]:
+    """The comparisons of each family that there is: the primary contrast, what was declared, what is exploratory."""
+    found = {name: [own for own in result.comparisons if own["family"] == name] for name in FAMILIES}
+    return {name: listed for name, listed in found.items() if listed}
+
+
+def by_arm(comparisons: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Those that are against real images alone, by arm."""
+    return {own["arm"]: own for own in comparisons if own["baseline"] == "real"}
+
+
+def worth_text(curve: Mapping[str, Any]) -> str:
+    """What synthetic images are worth on the learning curve."""
+    rise = f"Twice the training patients give {points_text(curve['per_doubling'])} points of macro F1 on this curve."
+    worth = curve["worth"]
+    if worth["patients"] is None:
+        return f"{rise} An exchange rate cannot be told: the curve does not rise, or the number would be a guess."
+    ends = [UNKNOWN if worth[key] is None else f"{worth[key]:+g}" for key in ("low", "high")]
+    return (
+        f"{rise} What the synthetic images of the primary contrast change is worth about {worth['patients']:+g} "
+        f"training patients ({ends[0]} to {ends[1]} at the ends of its interval): an order of magnitude, no more."
+    )
+
+
+def interval_text(comparison: Mapping[str, Any]) -> str:
+    """Both ends in points."""
+    return f"{points_text(comparison['low'])} to {points_text(comparison['high'])}"
+
+
+def confidence_text(comparison: Mapping[str, Any]) -> str:
+    """Such as `95 %`."""
+    return f"{100 * comparison.get('confidence', 0.95):g} %"
+
+
+def p_text(value: float | None) -> str:
+    """A p-value, with no more digits than it can bear.
+
+    >>> p_text(0.4227), p_text(0.00002), p_text(None)
+    ('0.42', '< 0.001', '–')
+    """
+    if value is None:
+        return UNKNOWN
+    return "< 0.001" if value < 0.001 else f"{value:.2g}"
+
+
+def verdict_line(result: BenchmarkResult) -> str:
+    """The verdict in a few words; nothing where there is none."""
+    primary = result.primary
+    if primary is None:
+        return ""
+    ratio = "" if result.recommended_ratio is None else f" Recommended ratio: {result.recommended_ratio:g}."
+    return (
+        f"Verdict: {primary['verdict']}. {primary['arm'].capitalize()} against {primary['baseline']}: "
+        f"{metric_text(primary['metric'])} {points_text(primary['difference'])} points "
+        f"({confidence_text(primary)} interval {interval_text(primary)}), p {p_text(primary['p_holm'])}.{ratio}"
+    )
+
+
+def tested_files(result: BenchmarkResult) -> list[dict[str, Any]]:
+    """The images that scores come from, of all folds."""
+    files, folds = result.splits["files"], result.splits["folds"]
+    return [files[place] for place in dict.fromkeys(place for fold in folds for place in fold["test"])]
+
+
+def chosen_text(result: BenchmarkResult) -> list[str]:
+    """What was chosen on validation patients, a line for each side of the primary contrast."""
+    if result.choice is None:
+        return []
+    sides = (("With synthetic images", "augmented"), ("Best without", "baseline"))
+    return [f"{name} (chosen on validation patients in each fold): {counted(result.choice[side])}."
+            for name, side in sides]  # fmt: skip
+
+
+def ratios(result: BenchmarkResult) -> str:
+    """The ratios that were tried; a result of an earlier version has one."""
+    given = result.settings["ratio"]
+    return ", ".join(f"{ratio:g}" for ratio in (given if isinstance(given, list) else [given]))
 
 
 def groups_in(files: Iterable[Mapping[str, Any]]) -> int:
@@ -109,15 +277,26 @@ def leaks(result: BenchmarkResult) -> list[str]:
     return [f"LEAKAGE ALLOWED, these scores are no evidence: {line}" for line in result.leakage]
 
 
+def alarms(result: BenchmarkResult) -> list[str]:
+    """What comes before everything else: leaks, and that not all is finished."""
+    return [*leaks(result), *(note for note in result.notes if note.startswith(PARTIAL))]
+
+
+def notes(result: BenchmarkResult) -> list[str]:
+    """What a reader must know, without the alarms."""
+    return [note for note in result.notes if not note.startswith(PARTIAL)]
+
+
 def test_images(result: BenchmarkResult) -> str:
     """What the scores come from, and what the split kept together."""
-    files = result.split["test"]
+    files, kind = tested_files(result), result.splits["grouped_by"]
     images = plural(len(files), "test image")
     if result.settings.get("test"):
         images += f" from {result.settings['test']}"
-    if result.split["grouped_by"] != "patient":
-        return f"{images}, split by file{_TOGETHER.get(result.split['grouped_by'], '')} (no patients known)"
-    return f"{images} of {plural(groups_in(files), 'patient')}, split by patient"
+    folds = f" in {result.folds} folds" if result.folds > 1 else ""
+    if kind != "patient":
+        return f"{images}, split by file{_TOGETHER.get(kind, '')}{folds} (no patients known)"
+    return f"{images} of {plural(groups_in(files), 'patient')}, split by patient{folds}"
 
 
 def description(result: BenchmarkResult) -> str:
@@ -126,7 +305,7 @@ def description(result: BenchmarkResult) -> str:
     return "; ".join(
         [
             f"{settings['data']}",
-            f"{settings['backend']} generator at {settings['size']} px, ratio {settings['ratio']:g}"
+            f"{settings['backend']} generator at {settings['size']} px, ratio {ratios(result)}"
             + (f", share {settings['share']:g}" if settings.get("share") is not None else ""),
             f"{settings['model']} classifier",
             plural(seeds(result), "seed"),
@@ -135,12 +314,19 @@ def description(result: BenchmarkResult) -> str:
     )
 
 
-def split_rows(result: BenchmarkResult) -> list[tuple[str, list[tuple[int, int]]]]:
-    """For each class, and for all together: (images, groups) of each part of the split."""
+def parts_of(result: BenchmarkResult) -> list[str]:
+    """The parts of a fold; images that limits left out are one where there are any."""
+    return [*PARTS, *([LEFT_OUT] if any(fold.get(LEFT_OUT) for fold in result.splits["folds"]) else [])]
+
+
+def split_rows(result: BenchmarkResult, fold: int) -> list[tuple[str, list[tuple[int, int]]]]:
+    """For each class, and for all together: (images, groups) of each part of a fold; see `parts_of`."""
+    files, places = result.splits["files"], result.splits["folds"][fold]
     rows = []
     for name in (*result.classes, None):
-        chosen = [[file for file in result.split[part] if name in (None, file["label"])] for part in PARTS]
-        rows.append((name or "all", [(len(files), groups_in(files)) for files in chosen]))
+        own = [[files[at] for at in places.get(part, ())] for part in parts_of(result)]
+        chosen = [[file for file in part if name in (None, file["label"])] for part in own]
+        rows.append((name or "all", [(len(part), groups_in(part)) for part in chosen]))
     return rows
 
 

@@ -1,172 +1,219 @@
-"""The figures of a report, as SVG to put into a page. No pyplot: nothing outside is touched."""
+"""Figures of the scores, as SVG to put into a page; those of single predictions are in `curve_figures`."""
 
 from __future__ import annotations
 
-import io
-import re
-import textwrap
-import warnings
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from braingan.experiment.result import BenchmarkResult
-from braingan.reporting.facts import class_f1, runs_of
+from braingan.reporting.arm_facts import ratio_of
+from braingan.reporting.drawing import (
+    COLOURS,
+    INK,
+    LINES,
+    MARKERS,
+    SOFT,
+    colour,
+    figure_of,
+    legend,
+    short,
+    styled,
+    svg,
+)
+from braingan.reporting.facts import class_f1, metric_text, scores_of, summary
 
-WIDTH = 4.6  # inches: one column of the page, and still legible on a telephone
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")  # Okabe & Ito: told apart by everybody
 SEED_COLOURS = COLOURS[::-1]  # not those of the arms, for as long as there are others
-LINES = ("-", "--")  # for those who print without colours
-INK, FAINT = "#1f2933", "#d5dbe1"
-NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-STYLE: Any = {  # Any: matplotlib types the keys, and differently in each version
-    "svg.hashsalt": "braingan",
-    "svg.fonttype": "none",
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so that the layout is the same everywhere
-    "font.size": 9.5,
-    "text.color": INK,
-    "text.parse_math": False,  # a class may be called "$x"
-    "axes.edgecolor": "#8996a3",
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": FAINT,
-    "grid.linewidth": 0.7,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "legend.frameon": False,
-}
+FAMILY_COLOURS = {"primary": COLOURS[0], "declared": INK, "exploratory": SOFT}
+ROW = 0.27  # inches for each line of text
+DOT: Any = {"s": 12, "color": "white", "edgecolor": INK, "linewidth": 0.7, "zorder": 4}
 
 
-@matplotlib.rc_context(STYLE)
-def macro_figure(result: BenchmarkResult) -> str:
-    """Macro precision, recall and F1 of each arm: means as bars, single runs as dots."""
-    measures = {"precision": "precision", "recall": "recall", "f1": "F1"}
-    figure = Figure(figsize=(WIDTH, 3.3), layout="constrained")
+@styled
+def forest_figure(comparisons: Sequence[Mapping[str, Any]]) -> str:
+    """Differences with their intervals: the primary contrast on top, the declared family, what is exploratory."""
+    rows = _forest_rows(comparisons)
+    figure = figure_of(0.75 + ROW * len(rows))
     axes = figure.subplots()
-    for number, arm in enumerate(result.arms):
-        values = [[run["macro"][measure] for run in runs_of(result, arm)] for measure in measures]
-        at, height = _places(number, len(result.arms), len(measures))
-        axes.bar(at, [np.mean(group) for group in values], height, color=_colour(number), alpha=0.75, label=arm)
-        _spread(axes, at, values, height, upright=True)
-    axes.set_xticks(range(len(measures)), [f"macro {name}" for name in measures.values()])
-    axes.set_ylim(0, 1)
-    axes.set_yticks(np.linspace(0, 1, 6))
-    axes.grid(axis="y")
-    _legend(figure, axes)
-    return _svg(figure, "macro", "Macro precision, recall and F1 of each arm; the table below has the numbers")
-
-
-@matplotlib.rc_context(STYLE)
-def class_figure(result: BenchmarkResult) -> str:
-    """F1 of each class and arm: means as bars, single runs as dots."""
-    classes, arms = result.classes, result.arms
-    figure = Figure(figsize=(WIDTH, max(3.3, 1 + 0.2 * len(classes) * (len(arms) + 1))), layout="constrained")
-    axes = figure.subplots()
-    for number, arm in enumerate(arms):
-        values = list(class_f1(result, arm).values())
-        at, height = _places(number, len(arms), len(classes))
-        axes.barh(at, [np.mean(group) for group in values], height, color=_colour(number), alpha=0.75, label=arm)
-        _spread(axes, at, values, height, upright=False)
-    axes.set_yticks(range(len(classes)), [_short(name) for name in classes])
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1)
-    axes.set_xticks(np.linspace(0, 1, 6))
-    axes.set_xlabel("F1")
+    for at, (_, own) in enumerate(rows):
+        if own is None:
+            continue
+        family = FAMILY_COLOURS[own["family"]]
+        middle, low, high = (100 * own[key] for key in ("difference", "low", "high"))
+        axes.plot([low, high], [at, at], color=family, linewidth=2.4 if own["primary"] else 1.4,
+                  linestyle=":" if own["family"] == "exploratory" else "-", solid_capstyle="butt")  # fmt: skip
+        filled = "white" if own["family"] == "exploratory" else family
+        axes.plot([middle], [at], marker="D" if own["primary"] else "o", markersize=7 if own["primary"] else 5,
+                  color=family, markerfacecolor=filled)  # fmt: skip
+    axes.axvline(0, color=INK, linewidth=0.9)
+    margin = next((100 * own["margin"] for _, own in rows if own and own.get("margin")), None)
+    if margin:
+        axes.axvspan(-margin, margin, color=COLOURS[4], alpha=0.18, linewidth=0)
+    axes.set_yticks(range(len(rows)), [label for label, _ in rows])
+    for text, (_, own) in zip(axes.get_yticklabels(), rows, strict=True):
+        text.set_fontweight("bold" if own is None or own["primary"] else "normal")
+        text.set_fontsize(9.5)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlabel("difference in points (right: better)")
+    axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.grid(axis="x")
-    _legend(figure, axes)
-    return _svg(figure, "classes", f"F1 of each class ({', '.join(classes)}) and arm; the table has the numbers")
+    told = "; ".join(f"{label}: {100 * own['difference']:+.1f}" for label, own in rows if own)
+    return svg(figure, "forest", f"Differences with intervals, in points; the table has the numbers. {told}")
 
 
-@matplotlib.rc_context(STYLE)
+def _forest_rows(comparisons: Sequence[Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any] | None]]:
+    """Labels with what they stand for; None for a heading."""
+    rows: list[tuple[str, Mapping[str, Any] | None]] = []
+    of = {family: [own for own in comparisons if own["family"] == family] for family in FAMILY_COLOURS}
+    rows += [(f"primary, {metric_text(own['metric'])}", own) for own in of["primary"]]
+    if of["declared"]:
+        rows.append((f"against {of['declared'][0]['baseline']}:", None))
+        rows += [(short(own["arm"]), own) for own in of["declared"]]
+    if of["exploratory"]:
+        rows.append(("exploratory:", None))
+        rows += [(f"primary, {metric_text(own['metric'])}", own) for own in of["exploratory"]]
+    return rows
+
+
+@styled
+def macro_figure(result: BenchmarkResult) -> str:
+    """Macro F1 of each arm: means as bars, single runs as dots."""
+    arms = list(summary(result))
+    figure = figure_of(0.7 + ROW * max(3, len(arms)))
+    axes = figure.subplots()
+    values = [[entry["macro"]["f1"] for entry in scores_of(result, arm)] for arm in arms]
+    axes.barh(range(len(arms)), [np.mean(own) for own in values], 0.62, color=COLOURS[0], alpha=0.45)
+    for at, own in enumerate(values):
+        if len(own) > 1:
+            axes.errorbar(np.mean(own), at, xerr=np.std(own, ddof=1), color=INK, elinewidth=1.1, capsize=3, zorder=3)
+        axes.scatter(own, at + _beside(len(own)), **DOT)
+    _by_arm(axes, arms, "macro F1")
+    return svg(figure, "macro", f"Macro F1 of each arm ({', '.join(arms)}); the table has the numbers")
+
+
+@styled
+def class_figure(result: BenchmarkResult) -> str:
+    """F1 of each class and arm: means."""
+    classes, arms = result.classes, list(summary(result))
+    figure = figure_of(1.0 + ROW * max(3, len(arms)) + 0.2 * (len(classes) // 4))
+    axes = figure.subplots()
+    for number, name in enumerate(classes):
+        means = [np.mean(class_f1(result, arm)[name]) for arm in arms]
+        axes.plot(means, range(len(arms)), linestyle="none", marker=MARKERS[number % len(MARKERS)], markersize=6,
+                  color=colour(number), alpha=0.9, label=short(name))  # fmt: skip
+    _by_arm(axes, arms, "F1 of each class")
+    axes.grid(axis="y", linewidth=0.4)
+    legend(figure, axes, columns=3)
+    return svg(figure, "classes", f"F1 of each class ({', '.join(classes)}) and arm; the table has the numbers")
+
+
+def _by_arm(axes: Axes, arms: Sequence[str], measure: str) -> None:
+    axes.set_yticks(range(len(arms)), [short(arm) for arm in arms])
+    axes.set_ylim(len(arms) - 0.5, -0.5)
+    axes.set_xlim(0, 1.01)
+    axes.set_xticks(np.linspace(0, 1, 6))
+    axes.set_xlabel(measure)
+    axes.grid(axis="x")
+
+
+def _beside(count: int) -> np.ndarray:
+    """Where the dots of single runs stand around a bar, in the order of the runs."""
+    return np.linspace(-0.2, 0.2, count) if count > 1 else np.zeros(1)
+
+
+@styled
+def ratio_figure(result: BenchmarkResult) -> str | None:
+    """Macro F1 at each ratio, and the best without synthetic images at 0: on validation images, and on test images.
+
+    None where nothing was chosen.
+    """
+    choice, primary = result.choice, result.primary
+    if choice is None or primary is None:
+        return None
+    labels = [label for label in choice["scores"] if label.split("@")[0] == choice["arm"]]
+    labels.sort(key=lambda label: ratio_of(result, label))
+    best = [choice["scores"][name][fold] for fold, name in enumerate(choice["baseline"])]
+    own = summary(result)
+    if not labels or not all(label in own for label in labels):
+        return None
+    panels = {
+        "validation (choices)": [best, *(choice["scores"][label] for label in labels)],
+        "test (scores)": [[primary["value_a"]]]
+        + [[entry["macro"]["f1"] for entry in scores_of(result, label)] for label in labels],
+    }
+    figure = figure_of(3.9)
+    for number, (axes, (name, values)) in enumerate(zip(figure.subplots(2, sharex=True), panels.items(), strict=True)):
+        means = [np.mean(entry) for entry in values]
+        axes.plot(range(len(means)), means, color=colour(number), marker=MARKERS[number], linestyle=LINES[number],
+                  markersize=6, zorder=3)  # fmt: skip
+        for at, entry in enumerate(values):
+            axes.scatter(np.full(len(entry), at), entry, **(DOT | {"zorder": 2}))
+        axes.set_ylabel(f"macro F1\n{name}")
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.grid(axis="y")
+        axes.margins(x=0.08, y=0.15)
+    ticks = ["0\nbest without", *(f"{ratio_of(result, label):g}" for label in labels)]
+    axes.set_xticks(range(len(ticks)), ticks)
+    axes.set_xlabel(f"synthetic images for each real one ({choice['arm']})")
+    return svg(figure, "ratio", "Macro F1 at each ratio, on validation images and on test images")
+
+
+@styled
+def curve_figure(curve: Mapping[str, Any]) -> str:
+    """Macro F1 over the number of training patients, with the line that the exchange rate comes from."""
+    patients, f1 = (np.array([point[key] for point in curve["points"]]) for key in ("patients", "macro_f1"))
+    doublings = np.log2(patients)
+    figure = figure_of(3.3)
+    axes = figure.subplots()
+    line = f1.mean() + curve["per_doubling"] * (doublings - doublings.mean())
+    axes.plot(doublings, line, color=SOFT, linewidth=1, linestyle="--", label="fitted line")
+    axes.plot(doublings, f1, color=COLOURS[0], marker="o", markersize=6, linewidth=1.4, label=curve["arm"])
+    axes.set_xticks(doublings, [f"{value:g}" for value in patients])
+    axes.set_xlabel("training patients (mean over folds)")
+    axes.set_ylabel("macro F1")
+    axes.margins(x=0.08, y=0.2)
+    axes.grid(axis="y")
+    legend(figure, axes)
+    return svg(figure, "curve", f"Macro F1 of {curve['arm']} over the number of training patients")
+
+
+@styled
 def loss_figure(generators: Sequence[Mapping[str, Any]]) -> str:
-    """Losses of discriminator and generator over the training steps, a line for each seed."""
+    """Losses of discriminator and generator over the training steps, a line for each training."""
     panels = {"d_loss": "discriminator loss", "g_loss": "generator loss"}
-    figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")
+    figure = figure_of(3.9)
+    several = len({generator.get("fold", 0) for generator in generators}) > 1
     for axes, (key, name) in zip(figure.subplots(2, sharex=True), panels.items(), strict=True):
         for number, generator in enumerate(generators):
             steps, values = zip(*((line["step"], line[key]) for line in generator["losses"]), strict=True)
-            label = f"seed {generator['seed']}"
+            label = f"fold {generator['fold']}, seed {generator['seed']}" if several else f"seed {generator['seed']}"
             axes.plot(steps, values, color=SEED_COLOURS[number % len(COLOURS)], linewidth=1.1, label=label)
         axes.set_ylabel(name)
         axes.grid()
     axes.set_xlabel("training step")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     if len(generators) <= len(COLOURS):
-        _legend(figure, axes)
-    return _svg(figure, "losses", "Losses of discriminator and generator over the training steps")
+        legend(figure, axes, columns=3)
+    return svg(figure, "losses", "Losses of discriminator and generator over the training steps")
 
 
-@matplotlib.rc_context(STYLE)
+@styled
 def intensity_figure(intensity: Mapping[str, Sequence[float]]) -> str:
     """How often each brightness occurs in real and in synthetic images; the darkest bin may be cut off."""
-    figure = Figure(figsize=(WIDTH, 3.3), layout="constrained")
+    figure = figure_of(3.3)
     axes = figure.subplots()
     for number, (name, shares) in enumerate(intensity.items()):
         edges = np.linspace(0, 256, len(shares) + 1)
-        axes.stairs(shares, edges, color=_colour(number), fill=True, alpha=0.2)
-        axes.stairs(shares, edges, color=_colour(number), linewidth=1.5, linestyle=LINES[number % 2], label=name)
+        axes.stairs(shares, edges, color=colour(number), fill=True, alpha=0.2)
+        axes.stairs(shares, edges, color=colour(number), linewidth=1.5, linestyle=LINES[number % 2], label=name)
     tissue = max(max(shares[1:], default=0) for shares in intensity.values())
     axes.set_ylim(0, 1.1 * tissue or 1)  # the background would flatten everything else
     axes.set_xlim(0, 256)
     axes.set_xlabel("pixel value (0 black, 255 white)")
     axes.set_ylabel("share of pixels")
     axes.grid(axis="y")
-    _legend(figure, axes)
-    return _svg(figure, "intensity", "Distribution of pixel values in real and in synthetic training images")
-
-
-def _colour(number: int) -> str:
-    return COLOURS[number % len(COLOURS)]
-
-
-def _places(number: int, arms: int, groups: int) -> tuple[np.ndarray, float]:
-    """Where the bars of one arm stand, side by side with those of the others, and how thick they are."""
-    thickness = 0.8 / arms
-    return np.arange(groups) + (number - (arms - 1) / 2) * thickness, 0.9 * thickness
-
-
-def _spread(axes: Axes, at: np.ndarray, values: Sequence[Sequence[float]], thickness: float, *, upright: bool) -> None:
-    """Single runs as dots, side by side in the order of their seeds; the standard deviation as a whisker."""
-    runs = np.asarray(values)  # (bars, runs)
-    beside = at[:, None] + (thickness * np.linspace(-0.3, 0.3, runs.shape[1]) if runs.shape[1] > 1 else 0)
-    style: dict[str, Any] = {"s": 11, "color": "white", "edgecolor": INK, "linewidth": 0.7, "zorder": 4}
-    axes.scatter(*((beside, runs) if upright else (runs, beside)), **style)
-    if runs.shape[1] > 1:
-        means = runs.mean(axis=1)
-        std: dict[str, Any] = {"yerr" if upright else "xerr": runs.std(axis=1, ddof=1)}
-        places = (at, means) if upright else (means, at)
-        axes.errorbar(*places, **std, color=INK, linestyle="none", elinewidth=1.1, capsize=3, zorder=3)
-
-
-def _legend(figure: Figure, axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 4), handlelength=1.2)
-
-
-def _short(name: str) -> str:
-    return textwrap.shorten(name, 24, placeholder=" ...") if " " in name else name[:24]
-
-
-def _svg(figure: Figure, name: str, label: str) -> str:
-    """The figure as an `<svg>` element, whose ids begin with `name`: several stand in one page."""
-    text = io.StringIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a letter of a class name that the font lacks: the reader's browser has it
-        figure.savefig(text, format="svg", transparent=True, metadata=NO_METADATA)
-    svg = text.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)  # it would style the whole page
-    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
-    size = re.search(r'viewBox="[^"]*"', svg)
-    head = f'<svg {size[0] if size else ""} role="img" aria-label="{escape(label)}">'
-    return head + svg[svg.index(">") + 1 :].replace("xlink:href", "href")
+    legend(figure, axes)
+    return svg(figure, "intensity", "Distribution of pixel values in real and in synthetic training images")

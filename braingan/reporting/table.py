@@ -4,29 +4,49 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from braingan.experiment.result import BenchmarkResult
+from braingan.reporting.arm_facts import DECIDED, RANKED, THRESHOLD, has_rankings, has_thresholds, measured
 from braingan.reporting.facts import (
-    MEASURES,
     NO_DEVICE,
+    alarms,
     caveats,
+    chosen_text,
     class_f1_text,
     description,
     difference,
+    families,
     images_text,
-    leaks,
+    interval_text,
+    metric_text,
+    p_text,
     plural,
-    score_text,
+    points_text,
     seeds,
     signed_text,
+    summary,
+    verdict_line,
 )
+from braingan.reporting.facts import notes as notes_of
 
 WIDTH = 100
 GAP = "  "
 RED = "\033[1;31m{}\033[0m"
-SCORES = "Training images of each arm (real, synthetic) and its scores on the test images:"
-BY_CLASS = "F1 of each class, mean over seeds:"
+SCORES = "Training images of each arm (real, synthetic) and its scores on the test images (macro: means over classes):"
+BY_CLASS = "F1 of each class, mean over runs:"
+RANKINGS = (
+    "Of probabilities, mean over runs (average precision; sensitivity at specificity 0.90 and 0.95; macro F1 at a "
+    "threshold chosen on validation images):"
+)
+AGAINST = (
+    "Differences in points with intervals; p after Holm's correction. Primary and exploratory: with synthetic images "
+    "against best without. Others: macro F1 against real."
+)
+SHORT = {"average precision": "AP", "sensitivity at 0.90": "sens. 0.90", "sensitivity at 0.95": "sens. 0.95",
+         "calibration error": "calibr. error",
+         "macro F1, chosen threshold": "F1 thresh."}  # fmt: skip
 Rows = list[list[str]]
 
 
@@ -37,47 +57,92 @@ def terminal_table(result: BenchmarkResult, *, colour: bool = False) -> str:
         result: of a benchmark.
         colour: write leaks in red, as terminals read it.
     """
-    left, right = _scores(result), _classes(result)
-    wide = _aligned([a + b[1:] for a, b in zip(left, right, strict=True)])
-    fits = len(wide.split("\n")[0]) <= WIDTH
-    tables = [SCORES, wide] if fits else [SCORES, _aligned(left), BY_CLASS, _aligned(right)]
+    tables = [_filled(SCORES), *_beside(_scores(result), _classes(result), BY_CLASS)]
+    if rankings := _rankings(result, spread=False):
+        tables += [_filled(RANKINGS), _aligned(rankings)]
+    if differences := _differences(result):
+        tables += [_filled(AGAINST), _aligned(differences)]
     said = [_filled(line) for line in _sayings(result)]
-    notes = [_filled(note, "- ") for note in result.notes]
-    red = [RED.format(_filled(line)) if colour else _filled(line) for line in leaks(result)]
-    parts = [_filled(description(result)), *red, *tables, "\n".join(notes), "\n".join(said)]
+    notes = [_filled(note, "- ") for note in notes_of(result)]
+    red = [RED.format(_filled(line)) if colour else _filled(line) for line in alarms(result)]
+    verdict = [_filled(line) for line in (verdict_line(result), _reason(result)) if line]
+    parts = [_filled(description(result)), *red, *verdict, *tables, "\n".join(notes), "\n".join(said)]
     return "\n\n".join(part for part in parts if part)
 
 
 def markdown_table(result: BenchmarkResult) -> str:
-    """The result in Markdown (a pipe table), with the same words."""
+    """The result in Markdown (pipe tables), with the same words."""
     left, right = _scores(result), _classes(result)
-    head, *rows = [a + b[1:] for a, b in zip(left, right, strict=True)]
-    rule = ["---"] + ["---:"] * (len(head) - 1)
-    lines = [f"| {' | '.join(row)} |" for row in ([_escaped(cell) for cell in head], rule, *rows)]
-    notes = [f"- {_escaped(note)}" for note in result.notes]
-    red = [f"**{_escaped(line)}**" for line in leaks(result)]
-    parts = [_escaped(description(result)), *red, "\n".join(lines), "\n".join(notes), " ".join(_sayings(result))]
+    rows = [a + b[1:] for a, b in zip(left, right, strict=True)]
+    notes = [f"- {_escaped(note)}" for note in notes_of(result)]
+    red = [f"**{_escaped(line)}**" for line in alarms(result)]
+    verdict = [_escaped(line) for line in (verdict_line(result), _reason(result)) if line]
+    if verdict:
+        verdict[0] = f"**{verdict[0]}**"
+    tables = [_markdown(rows), _markdown(_rankings(result, spread=True)), _markdown(_differences(result))]
+    words = " ".join(map(_escaped, _sayings(result)))
+    parts = [_escaped(description(result)), *red, *verdict, *tables, "\n".join(notes), words]
     return "\n\n".join(part for part in parts if part)
+
+
+def _beside(left: Rows, right: Rows, title: str) -> list[str]:
+    """One table where it fits, else two."""
+    wide = _aligned([a + b[1:] for a, b in zip(left, right, strict=True)])
+    return [wide] if len(wide.split("\n")[0]) <= WIDTH else [_aligned(left), title, _aligned(right)]
 
 
 def _scores(result: BenchmarkResult) -> Rows:
     rows = [["arm", "real", "synthetic", *("macro precision", "macro recall", "macro F1", "accuracy")]]
-    for arm, scores in result.summary.items():
+    for arm in summary(result):
         images = [images_text(result, arm, key) for key in ("n_real", "n_synthetic")]
-        rows.append([arm, *images, *(score_text(scores[measure]) for measure in MEASURES)])
+        rows.append([arm, *images, *measured(result, arm, DECIDED)])
     return rows
 
 
 def _classes(result: BenchmarkResult) -> Rows:
-    return [["arm", *(f"F1 {name}" for name in result.classes)]] + [
-        [arm, *class_f1_text(result, arm)] for arm in result.arms
-    ]
+    head = ["arm", *(f"F1 {name}" for name in result.classes)]
+    return [head, *([arm, *class_f1_text(result, arm)] for arm in summary(result))]
+
+
+def _rankings(result: BenchmarkResult, *, spread: bool) -> Rows:
+    """Nothing for a result that has none."""
+    if not has_rankings(result):
+        return []
+    wanted = RANKED | (THRESHOLD if has_thresholds(result) else {})
+    rows = [["arm", *(SHORT.get(name, name) for name in wanted)]]
+    for arm in summary(result):
+        values = measured(result, arm, wanted)
+        rows.append([arm, *(values if spread else [value.split(" ± ")[0] for value in values])])
+    return rows
+
+
+def _differences(result: BenchmarkResult) -> Rows:
+    """The primary contrast, the declared family, and last what is exploratory."""
+    rows = [[_compared(own), points_text(own["difference"]), interval_text(own), p_text(own["p_holm"]), own["verdict"]]
+            for listed in families(result).values() for own in listed]  # fmt: skip
+    return [["arm", "difference", "interval", "p", "verdict"], *rows] if rows else []
+
+
+def _compared(own: Mapping[str, Any]) -> str:
+    return str(own["arm"]) if own["family"] == "declared" else f"{own['family']}: {metric_text(own['metric'])}"
+
+
+def _markdown(rows: Rows) -> str:
+    if not rows:
+        return ""
+    rule = ["---"] + ["---:"] * (len(rows[0]) - 1)
+    escaped = [[_escaped(cell) for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (escaped[0], rule, *escaped[1:]))
+
+
+def _reason(result: BenchmarkResult) -> str:
+    return "" if result.primary is None else str(result.primary["reason"])
 
 
 def _sayings(result: BenchmarkResult) -> list[str]:
     gain = difference(result)
     shown = f"Macro F1, combined - real: {signed_text(gain)} over {plural(seeds(result), 'seed')}." if gain else ""
-    return [line for line in (shown, *caveats(result), NO_DEVICE) if line]
+    return [line for line in (shown, *chosen_text(result), *caveats(result), NO_DEVICE) if line]
 
 
 def _aligned(rows: Rows) -> str:

@@ -18,7 +18,8 @@ from braingan.evaluation.classifier import (
     predict,
     train_classifier,
 )
-from braingan.experiment.arms import ARMS, LabelledImages
+from braingan.experiment.arms import ArmImages, arms_named
+from braingan.experiment.images import LabelledImages
 
 CPU = torch.device("cpu")
 SPEC = ImageSpec(32, 1, ("a", "b"))
@@ -52,9 +53,8 @@ def test_mixing_in_nothing_gives_bit_equal_weights() -> None:
     data = bright_and_dark()
     nothing = LabelledImages(data.images[:0], data.labels[:0])
     settings = ClassifierSettings(model="resnet10t", steps=2, batch_size=4)
-    real, _, combined = (train(arm.build(data, nothing), settings) if arm.uses_real else None for arm in ARMS)
-    assert real is not None
-    assert combined is not None
+    images = ArmImages(real=data, synthetic=nothing, left_out=nothing)
+    real, combined = (train(arm.build(images), settings) for arm in arms_named(["real", "combined"]).values())
     assert all(torch.equal(one, other) for one, other in zip(weights(real), weights(combined), strict=True))
     other = train(data, settings, seed=1)
     assert not all(torch.equal(a, b) for a, b in zip(weights(real), weights(other), strict=True))

@@ -238,6 +238,30 @@ def test_ranking_measures_are_means_over_folds_and_others_are_not() -> None:
     assert compare(targets, a, b, groups, metric="brier", folds=folds, resamples=100) == plain
 
 
+def test_runs_of_a_repeated_cross_validation_have_folds_of_their_own() -> None:
+    targets, a, b, groups = predictions(2, runs=2)
+    folds = np.array([groups % 3, groups // 4])  # each repeat deals the patients anew
+    scales = np.array([0.1, 0.5, 1.0])[folds]  # models of other folds have another scale
+    a, b = (np.stack([1 - own[..., 1] * scales, own[..., 1] * scales], axis=2) for own in (a, b))
+    result = compare(targets, a, b, groups, metric="auroc", folds=folds, resamples=300)
+    expected = [
+        np.mean([metrics.roc_auc_score(targets[own == fold], run[own == fold, 1]) for run, own in
+                 zip(runs, folds, strict=True) for fold in range(3)])
+        for runs in (a, b)
+    ]  # fmt: skip
+    assert [result.value_a, result.value_b] == pytest.approx(expected)
+    assert (
+        abs(compare(targets, a, b, groups, metric="auroc", folds=folds[0], resamples=300).value_a - expected[0]) > 0.02
+    )
+    same = compare(targets, a, b, groups, metric="auroc", folds=np.array([folds[0]] * 2), resamples=300)
+    assert same == compare(targets, a, b, groups, metric="auroc", folds=folds[0], resamples=300)
+    plain = compare(targets, a, b, groups, metric="macro_f1", resamples=300)
+    assert compare(targets, a, b, groups, metric="macro_f1", folds=folds, resamples=300) == plain
+    again = compare(targets, a[::-1], b[::-1], groups, metric="auroc", folds=folds[::-1], resamples=300)
+    assert again.difference == pytest.approx(result.difference)
+    assert again.standard_error == pytest.approx(result.standard_error)
+
+
 def test_a_fold_of_one_class_is_left_out_of_a_ranking() -> None:
     targets, a, b, groups = predictions(2)
     targets = np.where(groups == 0, 0, targets)
@@ -315,6 +339,11 @@ REFUSED: dict[str, tuple[type[Exception], dict[str, Any]]] = {
     "groups has missing entries": (DataError, {"groups": [None, *PATIENTS[1:]]}),
     "groups has 1 patient; 2 or more": (DataError, {"groups": np.zeros(240)}),
     "folds has missing entries": (DataError, {"folds": np.full(240, np.nan)}),
+    r"folds are \(3, 240\) int64 for 1 and 1 runs; \(N,\), or a row for each run": (
+        DataError,
+        {"folds": np.zeros((3, 240), int)},
+    ),
+    "folds has 239 entries for 240 images": (DataError, {"folds": np.zeros((1, 239), int)}),
     "all images are of one class": (DataError, {"targets": np.ones(240, int), "metric": "auroc"}),
     "1 patient has images of class 1; 2 or more": (DataError, {"targets": (PATIENTS == 3).astype(int)}),
     "no fold has images of two classes": (DataError, {"folds": LABELS, "metric": "auroc"}),
@@ -334,6 +363,19 @@ def test_classes_that_hardly_any_resample_has_are_refused() -> None:
     targets = np.repeat(np.arange(40), 2)
     with pytest.raises(DataError, match="hardly any resample of the 80 patients has all 40 classes"):
         compare(targets, targets, targets[::-1], np.arange(80), resamples=10)
+
+
+def test_runs_of_a_batch_count_as_one() -> None:
+    targets, a, b, groups = predictions(2, runs=3, count=200)
+    alone = compare(targets, a, b, groups)
+    twice = [0, 0, 1, 1, 2, 2]
+    shared = compare(targets, a.repeat(2, axis=0), b.repeat(2, axis=0), groups, batches=(twice, twice))
+    as_if_apart = compare(targets, a.repeat(2, axis=0), b.repeat(2, axis=0), groups)
+    assert (shared.difference, shared.low, shared.high) == pytest.approx((alone.difference, alone.low, alone.high))
+    assert as_if_apart.high - as_if_apart.low < shared.high - shared.low
+    assert not compare(targets, a, b, groups, batches=([0] * 3, [0] * 3)).covers_runs
+    with pytest.raises(DataError, match="batches name 2 runs of 3; one entry for each run works"):
+        compare(targets, a, b, groups, batches=([0, 1], [0, 1, 2]))
 
 
 @pytest.mark.parametrize("effect", [0.0, 0.15])

@@ -209,7 +209,7 @@ def test_the_paragraph_says_what_the_interval_does_not_contain(low: float, high:
 def test_the_paragraph_gives_the_numbers_and_names() -> None:
     reason = judge(KNOWN, names=("real only", "combined")).reason
     assert reason.startswith(
-        "By macro_f1, combined is 1 point better than real only (95 % interval: 2 points worse to 4 points better; "
+        "By macro-F1, combined is 1 point better than real only (95 % interval: 2 points worse to 4 points better; "
         "p = 0.5; 60 patients, 3 and 3 training runs;"
     )
     assert "would show in 80 of 100 such studies is 4.3 points" in reason

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,71 +17,24 @@ import braingan
 from braingan import (
     BenchmarkResult,
     DataError,
-    Generator,
     LeakageError,
     OutputError,
-    Preprocessing,
     SettingsError,
     Split,
     SplitError,
-    TrainingData,
-    TrainingRun,
-    register_backend,
 )
-from braingan.data.preparation import prepare_folder
-from braingan.experiment.inputs import CellInputs
-from braingan.experiment.run import _bench
-from braingan.experiment.settings import BenchmarkSettings
-from braingan.generation import registry
-from braingan_dcgan import DCGAN
 
 Options = dict[str, Any]
-
-
-@pytest.fixture
-def quick(tiny: Options, tiny_model: str) -> Options:
-    """A benchmark of two seconds."""
-    return tiny | {"model": tiny_model, "classifier_steps": 2, "seeds": 2}
-
-
-@pytest.fixture
-def spy() -> Iterator[set[str]]:
-    """A backend that notes the hash of every image that it is handed."""
-    seen: set[str] = set()
-
-    @dataclass(frozen=True)
-    class Spy(DCGAN):
-        """Hashes what it is handed."""
-
-        noted: ClassVar[set[str]] = seen
-
-        def fit(self, data: TrainingData, run: TrainingRun) -> Generator:
-            self.noted.update(hash_of(image.numpy()) for image in data.images)
-            return super().fit(data, run)
-
-    before = dict(registry.BACKENDS.registered)
-    register_backend("spy")(Spy)
-    yield seen
-    registry.BACKENDS.registered.clear()
-    registry.BACKENDS.registered.update(before)
-
-
-def hash_of(pixels: np.ndarray) -> str:
-    return hashlib.sha256(pixels.tobytes()).hexdigest()
+Handed = list[set[str]]
+Hashes = Callable[[Path, list[dict[str, str]]], set[str]]
 
 
 def test_no_validation_or_test_image_can_reach_a_backend(
-    data: Path, tmp_path: Path, quick: Options, spy: set[str]
+    data: Path, tmp_path: Path, quick: Options, spy: Handed, hashes_of: Hashes
 ) -> None:
-    result = braingan.benchmark(data, tmp_path / "out", **(quick | {"backend": "spy"}))
-    prepared = prepare_folder(data, Preprocessing(size=32), tmp_path / "cache")
-    at = {record.file: index for index, record in enumerate(prepared.source.records)}
-    hashes = {
-        part: {hash_of(prepared.images[at[file["file"]]].numpy()) for file in result.split[part]}
-        for part in ("train", "val", "test")
-    }
-    assert spy == hashes["train"]
-    assert not spy & (hashes["val"] | hashes["test"])
+    split = braingan.benchmark(data, tmp_path / "out", **(quick | {"backend": "spy"})).split
+    assert spy == [hashes_of(data, split["train"])] * 2
+    assert not spy[0] & hashes_of(data, [*split["val"], *split["test"]])
 
 
 def test_a_result_holds_what_its_schema_says(data: Path, tmp_path: Path, quick: Options) -> None:
@@ -92,18 +43,31 @@ def test_a_result_holds_what_its_schema_says(data: Path, tmp_path: Path, quick: 
     stored = json.loads((out / "result.json").read_text())
     assert stored == result.to_json() == BenchmarkResult.load(out / "result.json").to_json()
     assert [(run["arm"], run["fold"], run["seed"]) for run in stored["runs"]] == [
-        (arm, 0, seed) for seed in (0, 1) for arm in ("real", "synthetic", "combined")
+        (arm, 0, seed) for arm in ("real", "synthetic", "combined") for seed in (0, 1)
     ]
-    train = len(stored["split"]["train"])
-    assert [(run["n_real"], run["n_synthetic"]) for run in stored["runs"][:3]] == [
+    assert [(run["ratio"], run["generator"]) for run in stored["runs"]] == [
+        (0, None), (0, None), (1, 0), (1, 1), (1, 0), (1, 1),
+    ]  # fmt: skip
+    (fold,) = stored["splits"]["folds"]
+    train = len(fold["train"])
+    assert [(run["n_real"], run["n_synthetic"]) for run in stored["runs"][::2]] == [
         (train, 0), (0, train), (train, train),
     ]  # fmt: skip
+    assert all(sum(map(sum, run["seen"].values())) == 2 * 32 for run in stored["runs"])  # steps x images in a batch
+    named = [stored["splits"]["files"][place]["file"] for part in ("train", "val", "test") for place in fold[part]]
+    assert [file["file"] for part in ("train", "val", "test") for file in result.split[part]] == named
+    assert len(set(named)) == 40
+    assert (fold["left_out"], stored["splits"]["grouped_by"]) == ([], "patient")
     assert stored["classes"] == ["no_tumor", "tumor"]
     assert stored["settings"]["data"] == "data"
     assert stored["settings"]["hyperparameters"]["base_channels"] == 4
     assert stored["versions"]["torch"]
     assert stored["notes"] == []
-    assert len(stored["generators"]) == 2
+    assert [(entry["fold"], entry["seed"]) for entry in stored["generators"]] == [(0, 0), (0, 1)]
+    assert [own["verdict"] for own in stored["comparisons"] if own["primary"]] == ["under-powered"]  # 2 runs
+    assert [(own["arm"], own["repeat"], own["seed"]) for own in stored["scores"]] == [
+        (arm, 0, seed) for arm in ("real", "synthetic", "combined") for seed in (0, 1)
+    ]
     assert abs(sum(stored["intensity"]["real"]) - 1) < 1e-3
     f1 = [run["macro"]["f1"] for run in stored["runs"] if run["arm"] == "real"]
     assert stored["summary"]["real"]["f1"] == {"mean": np.mean(f1), "std": np.std(f1, ddof=1)}
@@ -121,7 +85,7 @@ def test_a_result_holds_what_its_schema_says(data: Path, tmp_path: Path, quick: 
 def test_scores_can_be_computed_again_from_the_predictions(data: Path, tmp_path: Path, quick: Options) -> None:
     result = braingan.benchmark(data, tmp_path / "out", **quick)
     rows = list(csv.DictReader((tmp_path / "out" / "predictions.csv").read_text().splitlines()))
-    assert list(rows[0]) == ["arm", "fold", "seed", "file", "patient", "target", "p_no_tumor", "p_tumor"]
+    assert list(rows[0]) == ["arm", "run", "fold", "seed", "file", "patient", "target", "p_no_tumor", "p_tumor"]
     assert {row["patient"] for row in rows} == {file["group"] for file in result.split["test"]}
     for run in result.runs:
         own = [row for row in rows if (row["arm"], row["seed"]) == (run["arm"], str(run["seed"]))]
@@ -140,24 +104,42 @@ def test_a_stopped_benchmark_goes_on_without_redoing_what_is_finished(
     first = braingan.benchmark(data, out, **quick)
     stamps = {path: path.stat().st_mtime_ns for path in [*out.rglob("cells/*.json"), *out.rglob("model.safetensors")]}
     assert len(stamps) == 6 + 2
-    gone = out / "cells" / "combined-fold0-seed1.json"
+    gone = out / "cells" / "combined-ratio1-fold0-seed1.json"
     gone.unlink()
     (out / "result.json").unlink()
     again = braingan.benchmark(data, out, **quick)
     changed = {path for path, stamp in stamps.items() if path.stat().st_mtime_ns != stamp}
     assert changed == {gone}
     assert [run["macro"] for run in again.runs] == [run["macro"] for run in first.runs]
-    more = braingan.benchmark(data, out, **(quick | {"seeds": 3}))
-    assert len(more.runs) == 9
-    with pytest.raises(OutputError, match=r"for other work \(ratio 1.0 there, 2 asked\)"):
+    with pytest.raises(OutputError, match=r"for other work \(ratio \[1.0\] there, \[2.0\] asked\)"):
         braingan.benchmark(data, out, **quick, ratio=2)
 
 
-def test_a_result_is_enough_to_run_it_again(data: Path, tmp_path: Path, quick: Options) -> None:
-    first = braingan.benchmark(data, tmp_path / "a", **quick, split_seed=3, ratio=1)  # an int for a float
+def test_more_seeds_and_arms_and_another_margin_leave_finished_cells_as_they_are(
+    data: Path, tmp_path: Path, real_only: Options
+) -> None:
+    out, options = tmp_path / "out", real_only | {"seeds": 2}
+    first = braingan.benchmark(data, out, **options)
+    assert first.comparisons == []
+    assert first.generators == []
+    stamps = {path: path.stat().st_mtime_ns for path in out.rglob("cells/*.json")}
+    more = braingan.benchmark(data, out, **(options | {"seeds": 3, "arms": ["combined", "real"], "margin": 0.1}))
+    assert [(run["arm"], run["seed"]) for run in more.runs] == [
+        (arm, seed) for arm in ("combined", "real") for seed in range(3)
+    ]
+    assert {path.stem for path in stamps} == {"real-fold0-seed0", "real-fold0-seed1"}
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+    assert [run for run in more.runs if run["arm"] == "real"][:2] == first.runs
+    assert more.primary is not None
+    assert more.primary["margin"] == 0.1
+
+
+def test_a_result_is_enough_to_run_it_again(data: Path, tmp_path: Path, single: Options) -> None:
+    first = braingan.benchmark(data, tmp_path / "a", **single, split_seed=3, ratio=[0.5, 1])  # an int for a float
     again = braingan.benchmark(data, tmp_path / "b", config=tmp_path / "a" / "result.json")
-    assert again.split == first.split
+    assert again.splits == first.splits
     assert [run["macro"] for run in again.runs] == [run["macro"] for run in first.runs]
+    assert again.comparisons == first.comparisons
     with pytest.raises(SettingsError, match="--config and --ratio were both asked"):
         braingan.benchmark(data, tmp_path / "c", config=tmp_path / "a" / "result.json", ratio=0.25)
     with pytest.raises(SettingsError, match="--config and --split were both asked"):
@@ -167,14 +149,14 @@ def test_a_result_is_enough_to_run_it_again(data: Path, tmp_path: Path, quick: O
 
 
 def test_a_share_decides_what_both_together_are_seen_as_and_is_part_of_the_result(
-    data: Path, tmp_path: Path, quick: Options
+    data: Path, tmp_path: Path, single: Options
 ) -> None:
     def predicted(out: Path) -> dict[str, list[list[str]]]:
         rows = list(csv.reader((out / "predictions.csv").read_text().splitlines()))[1:]
         return {arm: [row[1:] for row in rows if row[0] == arm] for arm in ("real", "synthetic", "combined")}
 
-    plain = braingan.benchmark(data, tmp_path / "plain", **(quick | {"seeds": 1}))
-    none, half = (braingan.benchmark(data, tmp_path / f"share{share}", **(quick | {"seeds": 1}), share=share)
+    plain = braingan.benchmark(data, tmp_path / "plain", **single)
+    none, half = (braingan.benchmark(data, tmp_path / f"share{share}", **single, share=share)
                   for share in (0, 0.5))  # fmt: skip
     without, real_only, shared = (predicted(tmp_path / name) for name in ("plain", "share0", "share0.5"))
     assert {arm for arm in shared if shared[arm] != without[arm]} == {"combined"}
@@ -183,64 +165,54 @@ def test_a_share_decides_what_both_together_are_seen_as_and_is_part_of_the_resul
     braingan.benchmark(data, tmp_path / "again", config=tmp_path / "share0.5" / "result.json")
     assert predicted(tmp_path / "again") == shared
     with pytest.raises(OutputError, match=r"for other work \(share 0.5 there, None asked\)"):
-        braingan.benchmark(data, tmp_path / "share0.5", **(quick | {"seeds": 1}))
+        braingan.benchmark(data, tmp_path / "share0.5", **single)
 
 
-def test_a_folder_of_a_version_without_shares_is_gone_on_with_and_nothing_is_done_twice(
-    data: Path, tmp_path: Path, quick: Options
-) -> None:
-    out, options = tmp_path / "out", quick | {"seeds": 1, "precision": "float32", "classifier_precision": "float32"}
-    first = braingan.benchmark(data, out, **options)
-    stamps = {path: path.stat().st_mtime_ns for path in (out / "cells").iterdir()}
-    for path, settings in ((out / "asked.json", ()), (out / "result.json", ("settings",))):
-        value = json.loads(path.read_text())
-        del (value[settings[0]] if settings else value)["share"]
-        path.write_text(json.dumps(value))
-    again = braingan.benchmark(data, tmp_path / "again", config=out / "result.json")
-    assert [run["macro"] for run in again.runs] == [run["macro"] for run in first.runs]
-    braingan.benchmark(data, out, **options)
-    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
-    prepared = prepare_folder(data, Preprocessing(size=32), tmp_path / "cache")
-    inputs = CellInputs(prepared, prepared, prepared, Split.from_json(first.split))
-
-    def key(asked: Options) -> str:
-        return _bench(out, asked, BenchmarkSettings(), inputs, None, ()).key
-
-    assert key({"ratio": 1.0}) == key({"ratio": 1.0, "share": None}) != key({"ratio": 1.0, "share": 0.5})
-
-
-def test_a_split_given_back_is_used(data: Path, tmp_path: Path, quick: Options) -> None:
-    first = braingan.benchmark(data, tmp_path / "a", **quick, split_seed=5)
-    again = braingan.benchmark(data, tmp_path / "b", **quick, split=tmp_path / "a" / "split.json")
+def test_a_split_given_back_is_used(data: Path, tmp_path: Path, real_only: Options) -> None:
+    first = braingan.benchmark(data, tmp_path / "a", **real_only, split_seed=5)
+    again = braingan.benchmark(data, tmp_path / "b", **real_only, split=tmp_path / "a" / "split.json")
     assert again.split == first.split
     assert [run["macro"] for run in again.runs] == [run["macro"] for run in first.runs]
 
 
 def test_a_test_folder_is_scored_and_never_learned_from(
-    data: Path, tmp_path: Path, quick: Options, write_data: Callable[..., Path], spy: set[str]
+    data: Path, tmp_path: Path, single: Options, write_data: Callable[..., Path], spy: Handed, hashes_of: Hashes
 ) -> None:
     test = write_data("elsewhere", patients=3, seed=9)
-    result = braingan.benchmark(data, tmp_path / "out", **(quick | {"backend": "spy", "test": test}))
+    result = braingan.benchmark(data, tmp_path / "out", **(single | {"backend": "spy", "test": test}))
     assert len(result.split["test"]) == 12
     assert len(result.split["train"]) + len(result.split["val"]) == 40
     assert result.settings["test"] == "elsewhere"
-    held_out = prepare_folder(test, Preprocessing(size=32), tmp_path / "cache")
-    assert not spy & {hash_of(image.numpy()) for image in held_out.images}
+    assert spy == [hashes_of(data, result.split["train"])]
+    assert not spy[0] & hashes_of(test, result.split["test"])
     again = braingan.benchmark(data, tmp_path / "again", config=tmp_path / "out" / "result.json", test=test)
     assert again.split == result.split
+    with pytest.raises(SettingsError, match="repeat it with --test elsewhere"):
+        braingan.benchmark(data, tmp_path / "c", config=tmp_path / "out" / "result.json")
+
+
+@pytest.mark.parametrize("more", [{"folds": 5}, {"folds": 2, "repeats": 2}, {"preset": "standard"}])
+def test_a_test_folder_is_one_fold(
+    data: Path, tmp_path: Path, real_only: Options, write_data: Callable[..., Path], more: Options
+) -> None:
+    test = write_data("elsewhere", patients=3, seed=9)
+    with pytest.raises(SettingsError, match=r"--test and more than one fold were both asked; .*--external") as caught:
+        braingan.benchmark(data, tmp_path / "out", **real_only, test=test, **more)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_test_folder_that_does_not_fit_is_refused(
-    data: Path, tmp_path: Path, quick: Options, write_data: Callable[..., Path]
+    data: Path, tmp_path: Path, real_only: Options, write_data: Callable[..., Path]
 ) -> None:
     with pytest.raises(SplitError, match=r"patient 'data-P00' is in (train|val) and in test"):
-        braingan.benchmark(data, tmp_path / "out", **quick, test=data)
+        braingan.benchmark(data, tmp_path / "out", **real_only, test=data)
     other = write_data("other", metadata=False)
     (other / "tumor").rename(other / "glioma")
     with pytest.raises(DataError, match="other has the classes glioma, no_tumor, the training data no_tumor, tumor"):
-        braingan.benchmark(data, tmp_path / "out2", **quick, test=other)
+        braingan.benchmark(data, tmp_path / "out2", **real_only, test=other)
     with pytest.raises(SettingsError, match="--split and --test were both asked"):
-        braingan.benchmark(data, tmp_path / "out3", **quick, test=other, split=tmp_path / "split.json")
+        braingan.benchmark(data, tmp_path / "out3", **real_only, test=other, split=tmp_path / "split.json")
 
 
 @pytest.fixture
@@ -253,9 +225,9 @@ def doubled(write_data: Callable[..., Path]) -> Path:
 
 
 def test_without_patient_ids_every_result_says_so_and_twins_stay_on_one_side(
-    doubled: Path, tmp_path: Path, quick: Options
+    doubled: Path, tmp_path: Path, real_only: Options
 ) -> None:
-    result = braingan.benchmark(doubled, tmp_path / "out", **(quick | {"seeds": 1}))
+    result = braingan.benchmark(doubled, tmp_path / "out", **real_only)
     assert result.split["grouped_by"] == "twins"
     contents = {part: {file["sha256"] for file in result.split[part]} for part in ("train", "val", "test")}
     assert sum(map(len, contents.values())) == len(set.union(*contents.values())) == 40
@@ -269,9 +241,9 @@ def test_without_patient_ids_every_result_says_so_and_twins_stay_on_one_side(
 
 
 def test_a_test_part_with_twins_in_training_is_refused_dropped_or_marked(
-    doubled: Path, tmp_path: Path, quick: Options
+    doubled: Path, tmp_path: Path, real_only: Options
 ) -> None:
-    options = quick | {"seeds": 1, "group_duplicates": False}
+    options = real_only | {"group_duplicates": False}
     with pytest.raises(LeakageError, match=r"leak: \d+ of 16 test images \(.*\) show the same picture"):
         braingan.benchmark(doubled, tmp_path / "out", **options)
     assert not (tmp_path / "out" / "asked.json").exists()
@@ -290,26 +262,27 @@ def test_a_test_part_with_twins_in_training_is_refused_dropped_or_marked(
         braingan.benchmark(doubled, tmp_path / "both", **options, allow_leakage=True, drop_leaking=True)
 
 
-def test_bad_files_are_listed_in_the_result(data: Path, tmp_path: Path, quick: Options) -> None:
+def test_bad_files_are_listed_in_the_result(data: Path, tmp_path: Path, real_only: Options) -> None:
     (data / "tumor" / "P00_tumor_0.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"tumor/P00_tumor_0\.png: is empty.*--skip-bad"):
-        braingan.benchmark(data, tmp_path / "out", **quick)
-    result = braingan.benchmark(data, tmp_path / "out", **(quick | {"seeds": 1}), skip_bad=True)
+        braingan.benchmark(data, tmp_path / "out", **real_only)
+    result = braingan.benchmark(data, tmp_path / "out", **real_only, skip_bad=True)
     assert result.bad_files == [{"file": "tumor/P00_tumor_0.png", "reason": "is empty"}]
 
 
 def test_a_given_generator_serves_every_seed_and_must_not_have_seen_held_out_images(
-    data: Path, tmp_path: Path, quick: Options, tiny: Options
+    data: Path, tmp_path: Path, quick: Options, real_only: Options, tiny: Options
 ) -> None:
     braingan.train(data, tmp_path / "all", **tiny)
     with pytest.raises(LeakageError, match=r"leak: .* held-out images"):
         braingan.benchmark(data, tmp_path / "out", **quick, generator=tmp_path / "all")
-    first = braingan.benchmark(data, tmp_path / "first", **quick)
+    first = braingan.benchmark(data, tmp_path / "first", **real_only)
     split = tmp_path / "first" / "split.json"
     braingan.train(data, tmp_path / "honest", **tiny, split=split)
-    options = {key: value for key, value in quick.items() if key in {"model", "classifier_steps", "seeds"}}
+    options = {key: value for key, value in quick.items() if key in {"model", "classifier_steps", "seeds", "arms"}}
     result = braingan.benchmark(data, tmp_path / "out", **options, generator=tmp_path / "honest", split=split)
-    assert len({entry["sha256"] for entry in result.generators}) == 1
+    assert len(result.generators) == 1
+    assert {run["generator"] for run in result.runs if run["arm"] != "real"} == {0}
     assert result.settings["size"] == 32
     assert Split.from_json(result.split) == Split.from_json(first.split)
 
@@ -322,6 +295,24 @@ def test_a_given_generator_serves_every_seed_and_must_not_have_seen_held_out_ima
         ({"share": 1.5}, "share 1.5 was asked; .* 0 to 1"),
         ({"split_seed": -1}, "seed -1 was asked"),
         ({"seeds": 0}, "0 seeds"),
+        ({"folds": 0}, "0 folds were asked; 1 or more work"),
+        ({"repeats": 0}, "0 repeats were asked; 1 or more work"),
+        ({"generators": 3}, "3 generators and 2 seeds were asked; each generator needs a classifier of its own"),
+        ({"ratio": "0.5,0.5"}, "ratios 0.5, 0.5 were asked; one or more different ones work"),
+        ({"ratio": "half"}, "--ratio half was asked; numbers with commas work, such as 0.25,0.5,1"),
+        ({"ratio": "0.01,1"}, "ratio 0.01 leaves class 'no_tumor' without synthetic images"),
+        ({"arms": "real,combind"}, "arm 'combind' is unknown; did you mean 'combined'?"),
+        ({"arms": ["real", "real"]}, "arm 'real' was asked twice; once works"),
+        ({"arms": []}, "no arm was asked; there are .*combined"),
+        ({"preset": "fast"}, "preset 'fast' was asked; quick, standard, thorough work"),
+        ({"margin": 2}, "margin 2 was asked; above 0 and below 1 works"),
+        ({"limit": {"tumour": 3}}, "a limit for class 'tumour' was asked; the data have no_tumor, tumor"),
+        ({"limit": {"tumor": "few"}}, "--limit tumor=few was asked; CLASS=NUMBER works, such as tumor=60"),
+        ({"limit": {"tumor": 0}}, "--limit tumor=0 was asked; 1 or more work"),
+        ({"limit": {"tumor": 99}}, "99 training images of class 'tumor' were asked, and there are 12"),
+        ({"limit_patients": {"tumor": 0}}, "--limit-patients tumor=0 was asked; 1 or more work"),
+        ({"train_patients": 0}, "--train-patients 0 was asked; 1 or more work"),
+        ({"folds": 11}, r"class 'no_tumor' has 10 patient\(s\); 11 parts need at least 11"),
         ({"size": 40}, "asked for size 40"),
         ({"model": "resnet10tt"}, "timm has no model"),
         ({"classifier_steps": 0}, "0 classifier steps"),
@@ -331,54 +322,56 @@ def test_a_given_generator_serves_every_seed_and_must_not_have_seen_held_out_ima
 def test_what_cannot_work_is_refused_before_any_training(
     data: Path, tmp_path: Path, quick: Options, options: Options, words: str
 ) -> None:
-    with pytest.raises(braingan.BrainganError, match=words):
+    with pytest.raises(braingan.BrainganError, match=words) as caught:
         braingan.benchmark(data, tmp_path / "out", **(quick | options))
+    assert "\n" not in str(caught.value)
     assert not (tmp_path / "out" / "generators").exists()
+    assert not (tmp_path / "out" / "cells").exists()
 
 
-def test_a_single_class_and_a_foreign_folder_are_refused(data: Path, tmp_path: Path, quick: Options) -> None:
+def test_a_single_class_and_a_foreign_folder_are_refused(data: Path, tmp_path: Path, real_only: Options) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "notes.txt").touch()
     with pytest.raises(OutputError, match=r"holds notes\.txt, which braingan did not write"):
-        braingan.benchmark(data, tmp_path / "thesis", **quick)
+        braingan.benchmark(data, tmp_path / "thesis", **real_only)
     (data / "metadata.csv").unlink()
     for path in (data / "tumor").iterdir():
         path.unlink()
     (data / "tumor").rmdir()
     with pytest.raises(SettingsError, match="one class"):
-        braingan.benchmark(data, tmp_path / "out", **quick)
+        braingan.benchmark(data, tmp_path / "out", **real_only)
 
 
-def test_pictures_are_left_out_of_the_report_when_asked(data: Path, tmp_path: Path, quick: Options) -> None:
-    braingan.benchmark(data, tmp_path / "with", **(quick | {"seeds": 1}))
-    braingan.benchmark(data, tmp_path / "without", **(quick | {"seeds": 1}), without_images=True)
+def test_pictures_are_left_out_of_the_report_when_asked(data: Path, tmp_path: Path, real_only: Options) -> None:
+    braingan.benchmark(data, tmp_path / "with", **real_only)
+    braingan.benchmark(data, tmp_path / "without", **real_only, without_images=True)
     assert "data:image/png" in (tmp_path / "with" / "report.html").read_text()
     assert "data:image/png" not in (tmp_path / "without" / "report.html").read_text()
 
 
-def test_a_renamed_class_and_a_corrected_label_are_other_work(data: Path, tmp_path: Path, quick: Options) -> None:
-    braingan.benchmark(data, tmp_path / "out", **quick)
+def test_a_renamed_class_and_a_corrected_label_are_other_work(data: Path, tmp_path: Path, real_only: Options) -> None:
+    braingan.benchmark(data, tmp_path / "out", **real_only)
     metadata = data / "metadata.csv"
     metadata.write_text(metadata.read_text().replace(",tumor,", ",glioma,"))
     (data / "tumor").rename(data / "scans")
     metadata.write_text(metadata.read_text().replace("\ntumor/", "\nscans/"))
     with pytest.raises(OutputError, match=r"for other work .*classes"):
-        braingan.benchmark(data, tmp_path / "out", **quick)
+        braingan.benchmark(data, tmp_path / "out", **real_only)
 
 
-def test_an_output_folder_in_the_data_is_refused(data: Path, quick: Options) -> None:
+def test_an_output_folder_in_the_data_is_refused(data: Path, real_only: Options) -> None:
     for out in (data, data / "out", data.parent):
         with pytest.raises(OutputError, match="overlap"):
-            braingan.benchmark(data, out, **quick)
+            braingan.benchmark(data, out, **real_only)
         with pytest.raises(OutputError, match="overlap"):
             braingan.augment(data, out)
     assert sorted(entry.name for entry in data.iterdir()) == ["metadata.csv", "no_tumor", "tumor"]
 
 
 def test_a_generator_of_other_slices_of_held_out_patients_is_refused(
-    data: Path, tmp_path: Path, quick: Options, tiny: Options
+    data: Path, tmp_path: Path, real_only: Options, tiny: Options
 ) -> None:
-    first = braingan.benchmark(data, tmp_path / "first", **quick)
+    first = braingan.benchmark(data, tmp_path / "first", **real_only)
     test = {file["group"] for file in first.split["test"]}
     rest = json.loads((tmp_path / "first" / "split.json").read_text())
     moved = [file for file in rest["test"] if file["label"] == "tumor"][:1] + [
@@ -389,20 +382,20 @@ def test_a_generator_of_other_slices_of_held_out_patients_is_refused(
     remaining = [file for file in rest["test"] if file not in moved]
     assert {file["group"] for file in remaining} & test
     (tmp_path / "split.json").write_text(json.dumps(rest | {"test": remaining}))
-    options = {key: value for key, value in quick.items() if key in {"model", "classifier_steps", "seeds"}}
+    options = {key: value for key, value in real_only.items() if key in {"model", "classifier_steps", "seeds"}}
     with pytest.raises(LeakageError, match=r"leak: .*on others of their patients"):
         braingan.benchmark(data, tmp_path / "out", **options, generator=tmp_path / "sly", split=tmp_path / "split.json")
 
 
 def test_an_honest_generator_is_not_blamed_for_twins_in_the_data(
-    doubled: Path, tmp_path: Path, quick: Options, tiny: Options, caplog: pytest.LogCaptureFixture
+    doubled: Path, tmp_path: Path, single: Options, tiny: Options, caplog: pytest.LogCaptureFixture
 ) -> None:
-    braingan.benchmark(doubled, tmp_path / "first", **quick | {"seeds": 1, "group_duplicates": False},
-                       allow_leakage=True)  # fmt: skip
+    first = single | {"arms": ["real"], "group_duplicates": False, "allow_leakage": True}
+    braingan.benchmark(doubled, tmp_path / "first", **first)
     split = tmp_path / "first" / "split.json"
     braingan.train(doubled, tmp_path / "honest", **tiny, split=split)
-    options = {key: value for key, value in quick.items() if key in {"model", "classifier_steps"}}
-    options |= {"seeds": 1, "generator": tmp_path / "honest", "split": split}
+    options = {key: value for key, value in single.items() if key in {"model", "classifier_steps", "arms", "seeds"}}
+    options |= {"generator": tmp_path / "honest", "split": split}
     with pytest.raises(LeakageError, match="that is the data's doing; --drop-leaking"):
         braingan.benchmark(doubled, tmp_path / "out", **options)
     result = braingan.benchmark(doubled, tmp_path / "out", **options, drop_leaking=True)
@@ -414,14 +407,14 @@ def test_an_honest_generator_is_not_blamed_for_twins_in_the_data(
 def test_a_generator_trained_anew_makes_its_images_and_cells_anew(data: Path, tmp_path: Path, quick: Options) -> None:
     out = tmp_path / "out"
     braingan.benchmark(data, out, **quick)
-    model = out / "generators" / "seed0" / "model.safetensors"
+    model = out / "generators" / "fold0-seed0" / "model.safetensors"
     stamps = {path.name: path.stat().st_mtime_ns for path in (out / "cells").iterdir()}
     weights = load_file(model)
     save_file({name: value * 1.01 for name, value in weights.items() if value.is_floating_point()}
               | {name: value for name, value in weights.items() if not value.is_floating_point()}, model)  # fmt: skip
     braingan.benchmark(data, out, **quick)
     changed = {path.name for path in (out / "cells").iterdir() if path.stat().st_mtime_ns != stamps[path.name]}
-    assert changed == {"synthetic-fold0-seed0.json", "combined-fold0-seed0.json"}
+    assert changed == {"synthetic-ratio1-fold0-seed0.json", "combined-ratio1-fold0-seed0.json"}
 
 
 @pytest.mark.parametrize(
@@ -430,43 +423,55 @@ def test_a_generator_trained_anew_makes_its_images_and_cells_anew(data: Path, tm
         (lambda value: value["settings"].update(steps="many"), "steps='many' is no setting"),
         (lambda value: value["settings"].update(share="half"), "share='half' is no setting"),
         (lambda value: value["settings"].update(weights=7), "weights=7 is no setting"),
-        (lambda value: value.pop("split"), "is no benchmark result of this version"),
-        (lambda value: value["split"]["test"][0].update(group=["x"]), "this is no split file"),
+        (lambda value: value["settings"].update(folds=2.5), "folds=2.5 is no setting"),
+        (lambda value: value["settings"].update(arms="real"), "arms='real' is no setting"),
+        (lambda value: value.pop("splits"), "is no benchmark result of this version"),
+        (lambda value: value.pop("summary"), "is no benchmark result of this version"),
+        (lambda value: value["splits"]["files"][0].update(group=["x"]), "this is no split file"),
+        (lambda value: value["splits"]["folds"][0]["train"].append(99), "this is no file of splits"),
+        (lambda value: value["splits"].update(folds=[]), "this file of splits has no folds"),
     ],
 )
 def test_a_result_that_is_damaged_is_refused_as_a_config(
-    data: Path, tmp_path: Path, quick: Options, change: Callable[[Any], object], words: str
+    study: Any, tmp_path: Path, change: Callable[[Any], object], words: str
 ) -> None:
-    braingan.benchmark(data, tmp_path / "out", **(quick | {"seeds": 1}))
-    value = json.loads((tmp_path / "out" / "result.json").read_text())
+    value = json.loads((study.out / "result.json").read_text())
     change(value)
     (tmp_path / "config.json").write_text(json.dumps(value))
     with pytest.raises(braingan.BrainganError, match=words):
-        braingan.benchmark(data, tmp_path / "again", config=tmp_path / "config.json")
+        braingan.benchmark(study.data, tmp_path / "again", config=tmp_path / "config.json", external=study.external)
+
+
+def test_a_result_with_a_ratio_that_is_no_number_is_refused_as_a_config(study: Any, tmp_path: Path) -> None:
+    value = json.loads((study.out / "result.json").read_text())
+    value["settings"]["ratio"] = ["half"]
+    (tmp_path / "config.json").write_text(json.dumps(value))
+    with pytest.raises(OutputError, match="ratio"):
+        braingan.benchmark(study.data, tmp_path / "again", config=tmp_path / "config.json", external=study.external)
 
 
 def test_bad_files_of_the_test_folder_are_listed_too(
-    data: Path, tmp_path: Path, quick: Options, write_data: Callable[..., Path]
+    data: Path, tmp_path: Path, real_only: Options, write_data: Callable[..., Path]
 ) -> None:
     test = write_data("elsewhere", patients=3, seed=9, metadata=False)
     (test / "tumor" / "P00_tumor_0.png").write_bytes(b"")
-    result = braingan.benchmark(data, tmp_path / "out", **(quick | {"seeds": 1}), test=test, skip_bad=True)
+    result = braingan.benchmark(data, tmp_path / "out", **real_only, test=test, skip_bad=True)
     assert [bad["file"] for bad in result.bad_files] == ["tumor/P00_tumor_0.png"]
     assert result.split["grouped_by"] == "file"
     assert result.notes[0].startswith("The test folder has no patient ids")
 
 
 def test_a_generator_whose_best_step_was_chosen_by_test_images_is_refused(
-    write_data: Callable[..., Path], tmp_path: Path, quick: Options
+    write_data: Callable[..., Path], tmp_path: Path, single: Options
 ) -> None:
     data = write_data("many", patients=48)
-    split = braingan.benchmark(data, tmp_path / "first", **(quick | {"seeds": 1})).split
+    split = braingan.benchmark(data, tmp_path / "first", **(single | {"arms": ["real"]})).split
     looked_at = {**split, "val": [*split["val"], *split["test"]], "test": []}
     (tmp_path / "split.json").write_text(json.dumps(looked_at))
-    options = {name: quick[name] for name in ("size", "steps", "batch_size", "hyperparameters")}
+    options = {name: single[name] for name in ("size", "steps", "batch_size", "hyperparameters")}
     braingan.train(data, tmp_path / "run", **options, split=tmp_path / "split.json")
     assert json.loads((tmp_path / "run" / "config.json").read_text())["chosen_on_validation"]
-    asked = quick | {"seeds": 1, "generator": tmp_path / "run"}
+    asked = single | {"arms": ["real"]} | {"generator": tmp_path / "run"}
     with pytest.raises(LeakageError, match=f"best step .* was chosen by {len(split['test'])} of the test images"):
         braingan.benchmark(data, tmp_path / "out", **asked)
     result = braingan.benchmark(data, tmp_path / "out", **asked, allow_leakage=True)

@@ -22,10 +22,11 @@ from safetensors.torch import load_file
 
 import braingan
 from braingan import BenchmarkResult, Generator, SettingsError, TrainingData, TrainingRun, register_backend
+from braingan.data.folds import Fold, Folds
 from braingan.data.locking import locked
-from braingan.data.preparation import prepare_folder
+from braingan.data.preparation import PreparedSet, prepare_folder
 from braingan.data.preprocessing import Preprocessing
-from braingan.data.split import everything, locate, split_by_group
+from braingan.data.split import everything, split_files
 from braingan.errors import CellsFailedError
 from braingan.experiment.attempts import attempt_in_worker
 from braingan.experiment.cells import Bench
@@ -38,12 +39,6 @@ from braingan_dcgan import DCGAN
 
 Options = dict[str, Any]
 BRAINGAN = str(Path(sys.executable).parent / "braingan")
-
-
-@pytest.fixture
-def quick(tiny: Options, tiny_model: str) -> Options:
-    """A benchmark of two seconds."""
-    return tiny | {"model": tiny_model, "classifier_steps": 2, "seeds": 2}
 
 
 @pytest.fixture
@@ -68,14 +63,6 @@ def fragile(tmp_path: Path) -> Iterator[Path]:
     registry.BACKENDS.registered.update(before)
 
 
-@pytest.fixture
-def inputs(data: Path, tmp_path: Path) -> CellInputs:
-    prepared = prepare_folder(data, Preprocessing(size=32), tmp_path / "cache")
-    split = split_by_group(prepared)
-    parts = locate(split, prepared)
-    return CellInputs(prepared.select(parts.train), prepared.select(parts.val), prepared.select(parts.test), split)
-
-
 @dataclass(frozen=True)
 class ThreadCount:
     """A cell that says how many threads it has."""
@@ -91,7 +78,7 @@ class ThreadCount:
             bar = "a bar" if not progress._bar.disable else "no bar"
         for line in ("counted", f"{self.title}: counted"):  # a line may have the title already
             logging.getLogger("braingan").info(line)
-        return f"{torch.get_num_threads()} threads and {bar} for {len(inputs.train)} images"
+        return f"{torch.get_num_threads()} threads and {bar} for {len(inputs.fold(0).train)} images"
 
 
 def test_a_failed_cell_is_told_of_with_its_traceback_and_the_rest_goes_on(
@@ -101,16 +88,16 @@ def test_a_failed_cell_is_told_of_with_its_traceback_and_the_rest_goes_on(
     with pytest.raises(CellsFailedError) as caught:
         braingan.benchmark(data, out, **quick | {"backend": "fragile"})
     assert re.fullmatch(
-        r"1 of 6 trainings failed: generator, seed 1 \(ZeroDivisionError: a defect of a backend\); tracebacks are in "
-        rf"{out}/failed, and the same command redoes only what is not finished", str(caught.value),
+        r"1 of 8 trainings failed: generator, fold 0, seed 1 \(ZeroDivisionError: a defect of a backend\); tracebacks "
+        rf"are in {out}/failed, and the same command redoes only what is not finished", str(caught.value),
     )  # fmt: skip
-    assert "in fit\n" in (out / "failed" / "generator-seed1.txt").read_text()
+    assert "in fit\n" in (out / "failed" / "generator-fold0-seed1.txt").read_text()
     said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert len(said) == 1
-    assert said[0].endswith(f"a defect of a backend; traceback in {out}/failed/generator-seed1.txt")
+    assert said[0].endswith(f"a defect of a backend; traceback in {out}/failed/generator-fold0-seed1.txt")
     stamps = {path: path.stat().st_mtime_ns for path in (out / "cells").iterdir()}
     assert {path.stem for path in stamps} == {
-        "real-fold0-seed0", "real-fold0-seed1", "synthetic-fold0-seed0", "combined-fold0-seed0",
+        "real-fold0-seed0", "real-fold0-seed1", "synthetic-ratio1-fold0-seed0", "combined-ratio1-fold0-seed0",
     }  # fmt: skip
     fragile.unlink()
     result = braingan.benchmark(data, out, **quick | {"backend": "fragile"})
@@ -126,7 +113,8 @@ def test_two_processes_give_what_one_gives(data: Path, tmp_path: Path, quick: Op
     assert (tmp_path / "one" / "predictions.csv").read_bytes() == (tmp_path / "two" / "predictions.csv").read_bytes()
     for seed in (0, 1):
         mine, others = (
-            load_file(tmp_path / name / "generators" / f"seed{seed}" / "model.safetensors") for name in ("one", "two")
+            load_file(tmp_path / name / "generators" / f"fold0-seed{seed}" / "model.safetensors")
+            for name in ("one", "two")
         )
         assert all(torch.equal(mine[name], others[name]) for name in mine)
 
@@ -170,21 +158,24 @@ def test_a_cell_that_another_process_has_is_left_for_last_and_taken_up_when_that
         "import sys, time, filelock\nlock = filelock.FileLock(sys.argv[1])\nlock.acquire()\n"
         "print('held', flush=True)\ntime.sleep(30)\n"
     )
-    lock = locks / "generator-seed0.lock"
+    lock = locks / "generator-fold0-seed0.lock"
     with subprocess.Popen([sys.executable, "-c", hold, str(lock)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
 
         def kill_when_left() -> None:
-            while "generator, seed 0: another process is at work on it" not in caplog.text and other.poll() is None:
+            while (
+                "generator, fold 0, seed 0: another process is at work on it" not in caplog.text
+                and other.poll() is None
+            ):
                 time.sleep(0.05)
             other.send_signal(signal.SIGKILL)
 
         threading.Thread(target=kill_when_left, daemon=True).start()
         result = braingan.benchmark(data, out, **quick)
     assert len(result.runs) == 6
-    done = [said for said in caplog.messages if said.endswith(": done")]
-    assert done == ["generator, seed 1: done", "generator, seed 0: done"]
+    done = [said.partition(" (")[0] for said in caplog.messages if ": done (" in said]
+    assert done == ["generator, fold 0, seed 1: done", "generator, fold 0, seed 0: done"]
 
 
 @pytest.mark.slow
@@ -192,13 +183,14 @@ def test_two_commands_on_one_folder_share_the_cells(
     data: Path, tmp_path: Path, tiny_options: list[str], tiny_model: str
 ) -> None:
     command = [BRAINGAN, "benchmark", "data", "out", *tiny_options, "--model", tiny_model, "--seeds", "4",
+               "--generators", "4", "--arms", "real,synthetic,combined",
                "--classifier-steps", "200", "--json"]  # fmt: skip
     both = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             for _ in range(2)]  # fmt: skip
     said = [process.communicate() for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert "another process is at work on it" in said[0][1] + said[1][1]
-    trained = re.findall(r"trained dcgan in .*(seed\d)$", said[0][1] + said[1][1], flags=re.MULTILINE)
+    trained = re.findall(r"trained dcgan in .*fold0-(seed\d)$", said[0][1] + said[1][1], flags=re.MULTILINE)
     assert sorted(trained) == ["seed0", "seed1", "seed2", "seed3"]
     assert said[0][0].replace(" ", "")[:100] == said[1][0].replace(" ", "")[:100]
 
@@ -210,7 +202,7 @@ def test_cells_share_the_cores_and_their_lines_say_whose_they_are(
     assert share_of_cores(1) == joblib.cpu_count()
     assert share_of_cores(1000) == 1
     assert Engine("local", 1000).threads() == 1
-    bench = Bench(tmp_path, BenchmarkSettings(), "key", inputs=inputs.save(tmp_path))
+    bench = Bench(tmp_path, BenchmarkSettings(), "key", (), inputs=inputs.save(tmp_path))
     options: Options = {"wait": True, "at_once": 1, "level": logging.INFO}
     before = torch.get_num_threads()
     for threads, expected in ((3, 3), (None, joblib.cpu_count())):
@@ -221,7 +213,7 @@ def test_cells_share_the_cores_and_their_lines_say_whose_they_are(
 
 
 def test_a_worker_that_does_not_see_the_output_folder_says_so(tmp_path: Path) -> None:
-    bench = Bench(tmp_path / "out", BenchmarkSettings(), "key", inputs=tmp_path / "out" / "cells.safetensors")
+    bench = Bench(tmp_path / "out", BenchmarkSettings(), "key", (), inputs=tmp_path / "out" / "cells.safetensors")
     failed = attempt_in_worker(bench, ThreadCount(), wait=True, at_once=1, threads=1, level=logging.INFO)
     assert failed.state == "failed"
     assert "must lie where all machines see it under the same name" in failed.said
@@ -229,49 +221,66 @@ def test_a_worker_that_does_not_see_the_output_folder_says_so(tmp_path: Path) ->
 
 
 def test_cells_read_in_a_worker_what_they_would_have_read_here(inputs: CellInputs, tmp_path: Path) -> None:
-    loaded = load_inputs(inputs.save(tmp_path))
-    for part in ("train", "val", "test"):
-        here, there = getattr(inputs, part), getattr(loaded, part)
-        assert torch.equal(here.images, there.images)
-        assert torch.equal(here.views, there.views)
-        assert torch.equal(here.labels, there.labels)
-        assert (here.spec, here.hashes, here.source.records) == (there.spec, there.hashes, there.source.records)
-    assert loaded.learning == inputs.learning
-    assert (
-        loaded.key("train", "test")
-        == inputs.key("train", "test")
-        != replace(inputs, test=inputs.val).key("train", "test")
-    )
+    with_external = replace(inputs, external=inputs.fold(0).val)
+    for own in (inputs, with_external):
+        loaded = load_inputs(own.save(tmp_path))
+        assert loaded.learning == own.learning
+        here, there = own.fold(0), loaded.fold(0)
+        for mine, others in zip(here.scored().values(), there.scored().values(), strict=True):
+            assert_equal(mine, others)
+        assert_equal(here.train, there.train)
+        assert here.key == there.key
+    assert inputs.fold(0).key != with_external.fold(0).key
+
+
+def assert_equal(here: PreparedSet, there: PreparedSet) -> None:
+    assert torch.equal(here.images, there.images)
+    assert torch.equal(here.views, there.views)
+    assert torch.equal(here.labels, there.labels)
+    assert (here.spec, here.hashes, here.source.records) == (there.spec, there.hashes, there.source.records)
+
+
+def test_cells_of_a_fold_depend_on_the_images_of_that_fold_only(inputs: CellInputs, tmp_path: Path) -> None:
+    first, (fold,) = inputs.fold(0).key, inputs.learning.folds
+    swapped = replace(fold.split, val=fold.split.test, test=fold.split.val)
+    two = replace(inputs, learning=Folds((fold, Fold(swapped))))
+    assert two.fold(0).key == first != two.fold(1).key
+    less = Fold(replace(fold.split, train=fold.split.train[1:]), fold.split.train[:1])
+    without = Fold(replace(fold.split, train=fold.split.train[1:]))
+    keys = [replace(inputs, learning=Folds((own,))).fold(0).key for own in (fold, less, without)]
+    assert len(set(keys)) == 3  # what is left out counts: the oracle learns from it
+    assert load_inputs(two.save(tmp_path)).fold(1).key == two.fold(1).key
 
 
 def test_cells_find_the_masks_of_their_images_and_know_others_from_them(tmp_path: Path) -> None:
     braingan.phantom(tmp_path / "heads", patients=6, slices=3, size=48)
     prepared = prepare_folder(tmp_path / "heads", Preprocessing(size=32), tmp_path / "cache")
-    marked = prepared.labels == 1
-    train, test = (part.nonzero()[:, 0].tolist() for part in (marked, ~marked))
-    inputs = CellInputs(prepared.select(train), prepared, prepared.select(test), everything(prepared))
+    patients = prepared.source.records[0].group, prepared.source.records[-1].group
+    both = [[place for place, record in enumerate(prepared.source.records) if record.group == patient]
+            for patient in patients]  # fmt: skip
+    train = split_files(prepared, [place for place in both[0] if prepared.labels[place] == 1])
+    test = split_files(prepared, [place for place in both[1] if prepared.labels[place] == 0])
+    inputs = CellInputs(prepared, Folds((Fold(replace(everything(prepared), train=train, test=test)),)))
     path = inputs.save(tmp_path)
-    loaded = load_inputs(path)
-    for here, there in ((inputs.train, loaded.train), (inputs.val, loaded.val)):
-        assert here.masks is not None
-        assert there.masks is not None
-        assert torch.equal(here.masks, there.masks)
-    assert loaded.test.masks is None
-    assert inputs.train.masks is not None
-    key = inputs.key("train", "test")
-    assert loaded.key("train", "test") == key
-    for masks in (None, inputs.train.masks.flip(0), ~inputs.train.masks):
-        other = replace(inputs, train=replace(inputs.train, masks=masks))
+    here, there = inputs.fold(0), load_inputs(path).fold(0)
+    assert here.train.masks is not None
+    assert there.train.masks is not None
+    assert torch.equal(here.train.masks, there.train.masks)
+    assert there.test.masks is None
+    assert there.key == here.key
+    assert prepared.masks is not None
+    for masks in (None, prepared.masks.flip(0), ~prepared.masks):
+        other = replace(inputs, everything=replace(prepared, masks=masks))
         assert other.save(tmp_path) != path  # worker processes read other masks
-        assert other.key("train", "test") == key  # and cells stay valid: a generator is known by its own hash
+        assert other.fold(0).key == here.key  # and cells stay valid: a generator is known by its own hash
 
 
-def test_other_weights_to_start_from_make_cells_anew(data: Path, tmp_path: Path, quick: Options) -> None:
+def test_other_weights_to_start_from_make_cells_anew(data: Path, tmp_path: Path, real_only: Options) -> None:
     from safetensors.torch import save_file
 
     random = torch.Generator().manual_seed(0)
     shapes = {"0.weight": (8, 1, 3, 3), "0.bias": (8,), "4.weight": (2, 128), "4.bias": (2,)}
-    options = quick | {"weights": tmp_path / "start.safetensors", "seeds": 1}
+    options = real_only | {"weights": tmp_path / "start.safetensors"}
     stamps = []
     for scale in (0.1, 0.1, 0.2):
         save_file({name: scale * torch.randn(shape, generator=random.manual_seed(1)) for name, shape in shapes.items()},
@@ -316,19 +325,19 @@ def test_an_engine_that_is_not_installed_is_named_with_what_installs_it(
 
 
 def test_cells_do_not_depend_on_where_the_data_lie(
-    data: Path, tmp_path: Path, quick: Options, monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path, real_only: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    braingan.benchmark(data, tmp_path / "out", **quick)
+    braingan.benchmark(data, tmp_path / "out", **real_only)
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "cells").iterdir()}
     monkeypatch.chdir(data.parent)
-    braingan.benchmark(Path(data.name), tmp_path / "out", **quick)
+    braingan.benchmark(Path(data.name), tmp_path / "out", **real_only)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "cells").iterdir()} == stamps
 
 
 def test_a_finished_generator_is_taken_though_another_process_looks_at_it(
-    data: Path, tmp_path: Path, quick: Options
+    data: Path, tmp_path: Path, single: Options
 ) -> None:
     out = tmp_path / "out"
-    first = braingan.benchmark(data, out, **quick)
-    with locked(out / "generators" / "seed0" / "cache" / "training.lock", wait=False):
-        assert braingan.benchmark(data, out, **quick).summary == first.summary
+    first = braingan.benchmark(data, out, **single)
+    with locked(out / "generators" / "fold0-seed0" / "cache" / "training.lock", wait=False):
+        assert braingan.benchmark(data, out, **single).summary == first.summary

@@ -96,6 +96,7 @@ def test_a_benchmark_on_dask_survives_the_death_of_a_worker(
     data: Path, tmp_path: Path, scheduler: str, start: Start, tiny_options: list[str], tiny_model: str
 ) -> None:
     command = [BRAINGAN, "benchmark", str(data), "out", *tiny_options, "--model", tiny_model, "--seeds", "2",
+               "--generators", "2", "--arms", "real,synthetic,combined",
                "--classifier-steps", "200", "--json"]  # fmt: skip
     workers = {name: start_worker(start, scheduler, name) for name in ("first", "second")}
     asked = [*command, "--engine", "dask", "--address", scheduler]
@@ -104,7 +105,9 @@ def test_a_benchmark_on_dask_survives_the_death_of_a_worker(
     def told(name: str) -> str:
         return (tmp_path / f"{name}.log").read_text()
 
-    wait_until(lambda: re.search(r"^real, seed \d: macro", told("benchmark"), re.MULTILINE) or done.poll() is not None)
+    wait_until(
+        lambda: re.search(r"^real, fold 0, seed \d: macro", told("benchmark"), re.MULTILINE) or done.poll() is not None
+    )
     wait_until(lambda: (tmp_path / "out" / "synthetic").exists() or done.poll() is not None)
     assert done.poll() is None, told("benchmark")  # in the middle
     workers["first"].send_signal(signal.SIGKILL)

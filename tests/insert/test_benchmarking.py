@@ -20,7 +20,8 @@ BOTH = pytest.mark.parametrize("backend", ["insert", "paste"])
 @pytest.fixture
 def asked(quick: Options, tiny_model: str) -> Options:
     """A benchmark of a few seconds."""
-    return quick | {"model": tiny_model, "classifier_steps": 2, "seeds": 1, "classifier_precision": "float32"}
+    return quick | {"model": tiny_model, "classifier_steps": 2, "seeds": 1, "classifier_precision": "float32",
+                    "arms": ["real", "synthetic", "combined"]}  # fmt: skip
 
 
 def counts_of(result: BenchmarkResult) -> dict[str, tuple[int, int]]:
@@ -50,7 +51,7 @@ def test_the_arm_of_synthetic_images_holds_real_healthy_slices_and_synthetic_tum
     assert any("slices of training patients with synthetic tumours" in note and "anonymous" in note
                for note in result.notes)  # fmt: skip
     train = {file["group"] for file in result.split["train"]}
-    lines = (out / "synthetic" / "seed0" / "manifest.jsonl").read_text().splitlines()
+    lines = (out / "synthetic" / "fold0-seed0" / "manifest.jsonl").read_text().splitlines()
     entries = [json.loads(line) for line in lines]
     assert len(entries) == 2 * tumors
     assert {entry["class"] for entry in entries} == {"tumor"}
@@ -83,8 +84,8 @@ def test_a_benchmark_of_a_given_generator_is_the_same_as_of_its_own(
     slices: Path, tmp_path: Path, asked: Options
 ) -> None:
     own = braingan.benchmark(slices, tmp_path / "own", **asked)
-    generator = tmp_path / "own" / "generators" / "seed0"
-    only = {key: asked[key] for key in ("model", "classifier_steps", "seeds", "classifier_precision", "device")}
+    generator = tmp_path / "own" / "generators" / "fold0-seed0"
+    only = {key: asked[key] for key in ("model", "classifier_steps", "seeds", "classifier_precision", "device", "arms")}
     given = braingan.benchmark(slices, tmp_path / "given", split=tmp_path / "own" / "split.json",
                                generator=generator, **only)  # fmt: skip
     assert counts_of(given) == counts_of(own)

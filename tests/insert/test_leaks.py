@@ -102,7 +102,8 @@ def test_augment_refuses_a_generator_that_has_seen_the_test_folder_under_other_n
 def test_benchmark_refuses_a_generator_that_has_seen_a_held_out_patient(
     slices: Path, generator: Path, split: Path, tmp_path: Path, tiny_model: str
 ) -> None:
-    options: Options = {"model": tiny_model, "classifier_steps": 1, "seeds": 1, "generator": generator}
+    options: Options = {"model": tiny_model, "classifier_steps": 1, "seeds": 1, "generator": generator,
+                        "arms": ["real", "combined"]}  # fmt: skip
     with pytest.raises(LeakageError, match=r"leak: .* was trained on 12 held-out images"):
         braingan.benchmark(slices, tmp_path / "out", split=split, **options)
 

@@ -1,10 +1,13 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import braingan
 from braingan.reporting.table import markdown_table, terminal_table
 
-Maker = Any  # tests/report/conftest.py
+Maker = Any  # tests/reporting/conftest.py
+ROOT = Path(__file__).parents[2]
 FOUR = ("glioma", "meningioma", "no_tumor", "pituitary")
 
 
@@ -37,8 +40,35 @@ def test_images_are_counted_by_kind(make_result: Maker, table: Any) -> None:
 
 def test_class_f1_is_the_mean_over_runs(make_result: Maker) -> None:
     result = make_result()
-    runs = [run["per_class"]["tumor"]["f1"] for run in result.runs if run["arm"] == "combined"]
+    runs = [own["per_class"]["tumor"]["f1"] for own in result.scores if own["arm"] == "combined"]
     assert row_of(markdown_table(result), "combined")[-1] == f"{sum(runs) / 3:.3f}"
+
+
+@pytest.mark.parametrize("table", [terminal_table, markdown_table])
+def test_the_verdict_stands_before_the_tables(make_result: Maker, table: Any) -> None:
+    result = make_result()
+    shown = " ".join(table(result).split())
+    assert shown.index("Verdict: ") < shown.index(result.primary["reason"]) < shown.index("macro precision")
+    assert f"macro F1 {100 * result.primary['difference']:+.1f} points" in shown
+
+
+@pytest.mark.parametrize("table", [terminal_table, markdown_table])
+def test_every_difference_has_its_interval_and_family(make_result: Maker, table: Any) -> None:
+    result = make_result()
+    lines = table(result).splitlines()
+    for own in result.comparisons:
+        name = own["arm"] if own["family"] == "declared" else f"{own['family']}: "
+        interval = f"{100 * own['low']:+.1f} to {100 * own['high']:+.1f}"
+        assert any(line.lstrip("| ").startswith(name) and interval in line for line in lines), own
+    starts = [line.lstrip("| ").partition(": ")[0] for line in lines]
+    assert starts.index("primary") < starts.index("exploratory")
+
+
+@pytest.mark.parametrize("table", [terminal_table, markdown_table])
+def test_what_is_not_finished_is_said_first(make_result: Maker, table: Any) -> None:
+    shown = table(make_result(notes=["PARTIAL: 3 of 9 classifiers are finished.", "Few patients."]))
+    assert shown.index("PARTIAL") < shown.index("Verdict: ") < shown.index("Few patients.")
+    assert shown.count("PARTIAL") == 1
 
 
 @pytest.mark.parametrize("table", [terminal_table, markdown_table])
@@ -56,18 +86,34 @@ def test_the_terminal_table_fits_100_columns(make_result: Maker, classes: tuple[
     assert all(f"F1 {name}" in shown for name in classes)
 
 
-def test_the_difference_is_taken_within_each_seed(make_result: Maker) -> None:
-    result = make_result(seeds=2)
-    f1 = {(run["arm"], run["seed"]): run["macro"]["f1"] for run in result.runs}
+def test_many_arms_at_many_ratios_fit_100_columns(make_result: Maker) -> None:
+    result, long = make_result(), "combined+classic@0.25"
+    renamed = {"combined": long}
+    scores = [own | {"arm": renamed.get(own["arm"], own["arm"])} for own in result.scores]
+    runs = [own | {"arm": renamed.get(own["arm"], own["arm"])} for own in result.runs]
+    summary = {renamed.get(arm, arm): own for arm, own in result.summary.items()}
+    shown = terminal_table(make_result(scores=scores, runs=runs, summary=summary))
+    assert long in shown
+    assert max(map(len, shown.splitlines())) <= 100
+
+
+def test_without_comparisons_the_difference_is_taken_within_each_seed(make_result: Maker) -> None:
+    result = make_result(seeds=2, comparisons=[], choice=None)
+    f1 = {(own["arm"], own["seed"]): own["macro"]["f1"] for own in result.scores}
     gains = [f1["combined", seed] - f1["real", seed] for seed in (0, 1)]
     spread = abs(gains[0] - gains[1]) / 2**0.5
     assert f"combined - real: {sum(gains) / 2:+.3f} ± {spread:.3f} over 2 seeds" in terminal_table(result)
+    assert "combined - real" not in terminal_table(make_result(seeds=2))
 
 
 def test_without_the_real_arm_no_difference_is_shown(make_result: Maker) -> None:
     result = make_result()
     alone = make_result(
-        runs=[run for run in result.runs if run["arm"] == "combined"], summary={"combined": result.summary["combined"]}
+        runs=[run for run in result.runs if run["arm"] == "combined"],
+        scores=[own for own in result.scores if own["arm"] == "combined"],
+        summary={"combined": result.summary["combined"]},
+        comparisons=[],
+        choice=None,
     )
     assert "combined - real" not in terminal_table(alone)
 
@@ -77,23 +123,29 @@ def test_it_says_what_was_measured_and_how_far_to_believe_it(make_result: Maker,
     shown = " ".join(table(make_result()).split())
     assert "scans; dcgan generator at 64 px, ratio 0.5; resnet10t classifier; 3 seeds" in shown
     assert "16 test images of 4 patients, split by patient" in shown
-    assert "no significance test" in shown
-    assert "a difference about as large as the spread means nothing" in shown
+    assert "whether a difference is more than chance is said by the intervals" in shown
+    assert "One generator serves all seeds" in shown
     assert "Research software, not a medical device." in shown
     assert "- Four test patients are few." in shown
     assert "- The scanner changed half-way." in shown
 
 
 def test_without_patients_it_says_that_files_were_split(make_result: Maker) -> None:
-    split = make_result().split | {"grouped_by": "file"}
-    assert "16 test images, split by file (no patients known)" in markdown_table(make_result(split=split))
+    splits = make_result().splits | {"grouped_by": "file"}
+    assert "16 test images, split by file (no patients known)" in markdown_table(make_result(splits=splits))
 
 
-def test_a_test_folder_and_a_given_generator_are_named(make_result: Maker) -> None:
-    given = make_result().settings | {"test": "other-hospital", "generator": "run1"}
-    shown = markdown_table(make_result(settings=given))
-    assert "16 test images from other-hospital" in shown
-    assert "One given generator serves every seed" in shown
+def test_a_test_folder_is_named(make_result: Maker) -> None:
+    given = make_result().settings | {"test": "other-hospital"}
+    assert "16 test images from other-hospital" in markdown_table(make_result(settings=given))
+
+
+def test_a_result_of_version_0_1_is_shown_without_what_it_lacks() -> None:
+    result = braingan.BenchmarkResult.load(ROOT / "benchmarks" / "results" / "lgg-flair.json")
+    shown = terminal_table(result)
+    assert "Macro F1, combined - real: -0.049 ± 0.004 over 3 seeds." in shown
+    assert "Of probabilities" not in shown
+    assert row_of(markdown_table(result), "real")[:4] == ["real", "1027", "0", "0.897±0.013"]
 
 
 def test_names_cannot_move_the_cursor_or_break_the_markdown(make_result: Maker) -> None:

@@ -1,0 +1,57 @@
+"""Full runs of the benchmark on real MRI, each a command that can be given again; results go to `results/verdict-*`.
+
+Usage: python benchmarks/verdicts.py NAME DATA OUT [--jobs 2]
+
+NAME is one of RUNS below, DATA the folder that it names (lgg-flair, cheng, kaggle-yesno), OUT a folder for everything
+that is made. A stopped run goes on. What is published has no pictures: JSON, table and report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import braingan
+from publish import publish
+
+RARE = ("real", "real+classic", "real+mixup", "synthetic", "combined", "combined+classic", "oracle-same-patients")
+ORIGINAL = ("real", "synthetic", "combined")  # the three training sets of the report that this project goes back to
+
+RUNS: dict[str, dict[str, Any]] = {
+    "lgg-flair-dcgan": {"preset": "standard", "backend": "dcgan"},
+    "lgg-flair-insert": {"preset": "standard", "backend": "insert", "batch_size": 24},
+    "lgg-flair-wgan-gp": {"preset": "quick", "backend": "wgan-gp"},
+    "lgg-flair-rare": {
+        "preset": "standard", "backend": "insert", "batch_size": 24, "limit": {"tumor": 60}, "ratio": (5, 13),
+        "share": 0.5, "arms": RARE,
+    },
+    "lgg-flair-rare-dcgan": {
+        "preset": "standard", "backend": "dcgan", "limit": {"tumor": 60}, "ratio": (5, 13), "share": 0.5, "arms": RARE,
+    },
+    "cheng-dcgan": {"preset": "quick", "backend": "dcgan"},
+    "kaggle-yesno-grouped": {"backend": "dcgan", "steps": 600, "folds": 5, "arms": ORIGINAL},
+    "kaggle-yesno-not-grouped": {
+        "backend": "dcgan", "steps": 600, "folds": 5, "arms": ORIGINAL, "group_duplicates": False,
+        "allow_leakage": True,
+    },
+}  # fmt: skip
+
+
+def main() -> None:
+    """Run one, and publish it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=RUNS)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--jobs", type=int, default=2)
+    asked = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    result = braingan.benchmark(asked.data, asked.out, **RUNS[asked.name], jobs=asked.jobs, without_images=True)
+    publish(result, f"verdict-{asked.name}", report=asked.out / "report.html", name=asked.name)
+
+
+if __name__ == "__main__":
+    main()

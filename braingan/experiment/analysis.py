@@ -1,0 +1,167 @@
+"""Predictions of all arms -> scores, choices, comparisons, and where they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from braingan.data.folds import Folds
+from braingan.data.split import SplitFile
+from braingan.errors import DataError
+from braingan.evaluation.patients import per_patient
+from braingan.evaluation.scores import measures
+from braingan.evaluation.thresholds import threshold_for_f1
+from braingan.evaluation.variance import split_variance
+from braingan.experiment.arms import Arm
+from braingan.experiment.contrasts import Choice, choose, compare_arms, recommended_ratio
+from braingan.experiment.curve import PATIENTS, learning_curve
+from braingan.experiment.pooling import Cells, Pooled, ScoredImages, chosen, pool, scored_images
+from braingan.experiment.result import summarise
+from braingan.experiment.settings import BenchmarkSettings
+from braingan.experiment.subgroups import compare_subgroups
+
+Json = dict[str, Any]
+Labels = Mapping[str, tuple[str, float]]  # how results call an arm -> its name and ratio
+
+
+def analyse(
+    splits: Folds,
+    classes: Sequence[str],
+    settings: BenchmarkSettings,
+    cells: Cells,
+    labels: Labels,
+    *,
+    repeats: int,
+    external: Sequence[SplitFile] = (),
+    columns: Mapping[str, Mapping[str, str]] | None = None,
+) -> tuple[Json, list[str]]:
+    """What follows from the predictions.
+
+    Args:
+        splits: the folds that count, of all repeats.
+        classes: names in label order.
+        settings: of the benchmark.
+        cells: finished ones: (label, fold, seed) -> what their files say.
+        labels: label -> arm and ratio.
+        repeats: how many the folds are of.
+        external: another site's images.
+        columns: column of the metadata -> file -> text, for subgroups.
+
+    Returns:
+        Fields of a `BenchmarkResult`, and why some comparisons could not be made.
+    """
+    arms = settings.registered_arms()
+    tested = scored_images(splits, classes, repeats)
+    drawn = {label: settings.generators if arms[arm].uses_synthetic else 1 for label, (arm, _) in labels.items()}
+    pooled = {label: pool(label, cells, tested, range(settings.seeds), drawn[label]) for label in labels}
+    targets = {number: _targets(fold.split.val, classes) for number, fold in enumerate(splits.folds)}
+    declared = {label: own for label, own in labels.items() if not label.endswith(PATIENTS)}
+    choice = choose(declared, arms, pooled, targets)
+    comparisons, failed = compare_arms(declared, pooled, tested, choice, margin=settings.margin)
+    scores = [
+        {"arm": label, "repeat": repeat, "seed": seed} | _scored(tested, own, run, classes, targets)
+        for label, own in pooled.items()
+        for run, (repeat, seed) in enumerate(own.runs)
+    ]
+    summary = summarise(scores)
+    found = {
+        "scores": scores,
+        "summary": summary,
+        "choice": choice.to_json() if choice else None,
+        "comparisons": comparisons,
+        "recommended_ratio": recommended_ratio(declared, choice, comparisons),
+        "variance": _variance(cells, labels, arms, settings, len(splits)),
+        "curve": learning_curve(
+            settings.curve_arm or "", settings.curve, summary, splits, next(iter(comparisons), None) if choice else None
+        ),
+        "subgroups": compare_subgroups(tested, pooled, choice, classes, columns or {}),
+    }
+    if external:
+        found["external"], more = _external(external, classes, cells, declared, choice, settings, len(splits))
+        failed += more
+    return found, failed
+
+
+def _targets(files: Sequence[SplitFile], classes: Sequence[str]) -> np.ndarray:
+    return np.array([classes.index(file.label) for file in files], dtype=np.int64)
+
+
+def _scored(
+    tested: ScoredImages, own: Pooled, run: int, classes: Sequence[str], targets: Mapping[int, np.ndarray]
+) -> Json:
+    """All measures of a run: of images, of patients, and with thresholds that were chosen on validation images."""
+    probabilities, folds = own.probabilities[run], own.folds[run]
+    found = measures(tested.targets, probabilities, classes, folds=folds)
+    found["patients"] = per_patient(tested.targets, probabilities, tested.patients, classes, folds=folds)
+    thresholds = _thresholds(own, run, targets) if len(classes) == 2 else None
+    found["at_threshold"] = None
+    if thresholds is not None:
+        each = np.array([thresholds[fold] for fold in folds.tolist()])
+        with_threshold = measures(tested.targets, probabilities, classes, folds=folds, threshold=each)
+        kept = ("per_class", "macro", "accuracy", "balanced_accuracy", "confusion")
+        used = {str(fold): round(value, 6) for fold, value in thresholds.items() if fold in folds}
+        found["at_threshold"] = {"thresholds": used} | {name: with_threshold[name] for name in kept}
+    return found
+
+
+def _thresholds(own: Pooled, run: int, targets: Mapping[int, np.ndarray]) -> dict[int, float] | None:
+    """The best threshold of each fold's classifier on its validation images; None where one cannot be chosen."""
+    seeds = [seed for repeat, seed in own.runs if repeat == own.runs[0][0]]
+    place = seeds.index(own.runs[run][1])
+    try:
+        return {fold: threshold_for_f1(targets[fold], said[place]) for fold, said in own.validation.items()}
+    except DataError:  # a class that validation lacks
+        return None
+
+
+def _variance(cells: Cells, labels: Labels, arms: Mapping[str, Arm], settings: BenchmarkSettings, folds: int) -> Json:
+    """Where the macro-F1 of each arm's single classifiers differs."""
+    found = {}
+    for label, (arm, _) in labels.items():
+        f1 = np.array([[cells[label, fold, seed]["macro"]["f1"] for seed in range(settings.seeds)]
+                       for fold in range(folds)])  # fmt: skip
+        generators = settings.generators if arms[arm].uses_synthetic else 1
+        each = settings.seeds // generators  # seeds take generators in turn; what is left over would unbalance them
+        f1 = f1[:, : each * generators].reshape(folds, each, generators).transpose(0, 2, 1)
+        found[label] = split_variance(f1).to_json()
+    return found
+
+
+def _external(
+    files: Sequence[SplitFile], classes: Sequence[str], cells: Cells, labels: Labels, choice: Choice | None,
+    settings: BenchmarkSettings, folds: int,
+) -> tuple[Json, list[str]]:  # fmt: skip
+    """Scores on another site's images: every classifier of every fold is a run, and those of a fold are a batch."""
+    runs = [(fold, seed) for fold in range(folds) for seed in range(settings.seeds)]
+    tested = ScoredImages(
+        files=[file.file for file in files],
+        targets=_targets(files, classes),
+        patients=[file.group for file in files],
+        folds=np.zeros((1, len(files)), int),
+        rows=np.arange(len(files))[None],
+    )
+    pooled = {
+        label: Pooled(
+            np.array([cells[label, fold, seed]["predictions"]["external"] for fold, seed in runs]),
+            runs,
+            np.array([np.full(len(files), fold) for fold, _ in runs]),
+            batches=[(fold, seed if folds == 1 else 0) for fold, seed in runs],
+        )
+        for label in labels
+    }
+    scores = [
+        {"arm": label, "fold": fold, "seed": seed} | measures(tested.targets, pooled[label].probabilities[run], classes)
+        for label in labels
+        for run, (fold, seed) in enumerate(runs)
+    ]
+    both = (chosen(pooled, choice.baseline), chosen(pooled, choice.augmented)) if choice else None
+    comparisons, failed = compare_arms(labels, pooled, tested, None, margin=settings.margin, pair=both)
+    found = {
+        "images": len(files),
+        "patients": len(set(tested.patients)),
+        "summary": summarise(scores),
+        "comparisons": comparisons,
+    }
+    return found, [f"External images: {line}" for line in failed]

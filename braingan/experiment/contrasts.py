@@ -1,0 +1,172 @@
+"""Which arms are compared, declared before anything is run: one primary contrast, a family, and what is exploratory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from braingan.errors import BrainganError
+from braingan.evaluation.comparison import Comparison, compare
+from braingan.evaluation.scores import score
+from braingan.evaluation.verdict import holm, judge
+from braingan.experiment.arms import Arm
+from braingan.experiment.pooling import Pooled, ScoredImages, chosen
+
+log = logging.getLogger("braingan")
+
+METRIC = "macro_f1"
+EXPLORED = ("auroc", "balanced_accuracy")  # measures in which the primary contrast is looked at as well
+AUGMENTED, BASELINE = "with synthetic images", "best without"
+IN_WORDS = {AUGMENTED: "training with synthetic images", BASELINE: "the best training without them"}
+EXPLORATORY = "Looked at, not declared: it may suggest another study, and proves nothing."
+PREFERRED = "combined+classic"  # the augmented arm of the primary contrast, where it was run
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen on validation patients, inside each fold.
+
+    Attributes:
+        arm: the augmented arm whose ratio was chosen.
+        baseline: the best arm without synthetic images, for each fold.
+        augmented: the best ratio of the augmented arm, for each fold, as the label of that arm.
+        scores: label -> mean macro-F1 on the validation images of each fold.
+    """
+
+    arm: str
+    baseline: list[str]
+    augmented: list[str]
+    scores: dict[str, list[float]]
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON-able dictionary."""
+        return {"arm": self.arm, "baseline": self.baseline, "augmented": self.augmented, "scores": self.scores}
+
+
+def choose(
+    labels: Mapping[str, tuple[str, float]],
+    arms: Mapping[str, Arm],
+    pooled: Mapping[str, Pooled],
+    targets: Mapping[int, np.ndarray],
+) -> Choice | None:
+    """Choose the best arm without synthetic images and the best ratio with them, on validation images of each fold.
+
+    Args:
+        labels: label -> arm and ratio.
+        arms: by name.
+        pooled: by label.
+        targets: fold -> labels of its validation images.
+
+    Returns:
+        None where there is nothing to compare: no arm with, or none without synthetic images, or no validation images.
+    """
+    baselines = [label for label, (arm, _) in labels.items() if arms[arm].role == "baseline"]
+    families = list(dict.fromkeys(arm for arm, _ in labels.values() if arms[arm].role == "augmented"))
+    if not baselines or not families or not all(len(own) for own in targets.values()):
+        return None
+    family = PREFERRED if PREFERRED in families else families[0]
+    augmented = [label for label, (arm, _) in labels.items() if arm == family]
+    scores = {label: [_mean_f1(pooled[label].validation[fold], targets[fold]) for fold in sorted(targets)]
+              for label in (*baselines, *augmented)}  # fmt: skip
+    return Choice(family, _best(baselines, scores), _best(augmented, scores), scores)
+
+
+def _best(names: Sequence[str], scores: Mapping[str, Sequence[float]]) -> list[str]:
+    """The best of some arms in each fold; of equally good ones, the first."""
+    rows = np.array([scores[name] for name in names])  # (arms, folds)
+    return [names[place] for place in rows.argmax(axis=0).tolist()]
+
+
+def _mean_f1(probabilities: np.ndarray, targets: np.ndarray) -> float:
+    """Mean over the seeds of a fold: probabilities (seeds, V, C)."""
+    return float(np.mean([score(targets, own).macro()["f1"] for own in probabilities]))
+
+
+def compare_arms(
+    labels: Mapping[str, tuple[str, float]],
+    pooled: Mapping[str, Pooled],
+    tested: ScoredImages,
+    choice: Choice | None,
+    *,
+    margin: float,
+    seed: int = 0,
+    pair: tuple[Pooled, Pooled] | None = None,
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """All comparisons of a benchmark, the primary one first.
+
+    Args:
+        labels: label -> arm and ratio.
+        pooled: by label.
+        tested: the images.
+        choice: what the primary contrast compares; None where there is none.
+        margin: the smallest difference that matters.
+        seed: of the resamples.
+        pair: what was chosen, of predictions for other images than those that the primary contrast is about; then
+            nothing is declared and all is exploratory.
+
+    Returns:
+        The comparisons as JSON-able dictionaries (see `docs/benchmark.md`), and why some could not be made.
+    """
+    found: list[dict[str, Any]] = []
+    failed: list[str] = []
+
+    def between(a: Pooled, b: Pooled, metric: str) -> Comparison | None:
+        folds = a.folds if len(tested.folds) > 1 or len(np.unique(tested.folds)) > 1 else None
+        try:
+            return compare(tested.targets, a.probabilities, b.probabilities, tested.patients, metric=metric,
+                           folds=folds, batches=(a.apart, b.apart), seed=seed)  # fmt: skip
+        except BrainganError as error:
+            failed.append(f"No comparison in {metric}: {error}.")
+            return None
+
+    if choice:
+        a, b = chosen(pooled, choice.baseline), chosen(pooled, choice.augmented)
+        for metric in (METRIC, *EXPLORED):
+            family = "primary" if metric == METRIC else "exploratory"
+            found += _judged([((AUGMENTED, BASELINE), between(a, b, metric))], family, margin)
+    if pair:
+        found += _judged([((AUGMENTED, BASELINE), between(*pair, METRIC))], "exploratory", margin)
+    others = [label for label in labels if label != "real"] if "real" in labels else []
+    family_of = [((label, "real"), between(pooled["real"], pooled[label], METRIC)) for label in others]
+    return found + _judged(family_of, "exploratory" if pair else "declared", margin), list(dict.fromkeys(failed))
+
+
+def _judged(
+    pairs: Sequence[tuple[tuple[str, str], Comparison | None]], family: str, margin: float
+) -> list[dict[str, Any]]:
+    """Comparisons with their verdicts; those of a family are corrected for each other."""
+    made = [(names, comparison) for names, comparison in pairs if comparison is not None]
+    corrected = holm([comparison.p_value for _, comparison in made])
+    judged = []
+    for (names, comparison), p_value in zip(made, corrected, strict=True):
+        told = IN_WORDS.get(names[1], names[1]), IN_WORDS.get(names[0], names[0])
+        judgement = judge(comparison, p_corrected=p_value, margin=margin, comparisons=len(made), names=told)
+        exploratory = family == "exploratory"
+        judged.append(
+            {"arm": names[0], "baseline": names[1], "family": family, "primary": family == "primary"}
+            | comparison.to_json()
+            | judgement.to_json()
+            | ({"verdict": "exploratory", "p_holm": None, "reason": EXPLORATORY} if exploratory else {})
+        )
+    return judged
+
+
+def recommended_ratio(
+    labels: Mapping[str, tuple[str, float]], choice: Choice | None, comparisons: Sequence[Mapping[str, Any]]
+) -> float | None:
+    """The ratio to use: the best on validation images over all folds where synthetic images help, else 0.
+
+    Returns:
+        None where there was no primary contrast.
+    """
+    primary = next((own for own in comparisons if own["primary"]), None)
+    if choice is None or primary is None:
+        return None
+    if primary["verdict"] != "helps":
+        return 0.0
+    ratios = [label for label, (arm, _) in labels.items() if arm == choice.arm]
+    return labels[max(ratios, key=lambda label: float(np.mean(choice.scores[label])))][1]

@@ -1,0 +1,192 @@
+"""A methods paragraph ready for a paper, from the facts of a result, and the CLAIM items that it covers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from braingan.experiment.result import BenchmarkResult
+from braingan.reporting.facts import confidence_text, groups_in, plural, ratios, seeds, summary
+
+CLAIM = "CLAIM, 2024 update (Tejani et al., Radiology: Artificial Intelligence 2024; 6(4): e240300)"
+TO_WRITE = (
+    "Not covered, because no program knows it: where the images come from and who was included (items 7, 8), how they "
+    "were de-identified (11) and acquired (13), who set the labels and how (14 to 18), the sample that was intended "
+    "(21), the patients' characteristics (36)."
+)
+_AUGMENTATION = {
+    "real+classic": "strong classic augmentation",
+    "real+mixup": "mixup and CutMix",
+    "natural": "classes as they occur",
+    "shuffled": "synthetic images with labels drawn at random, as a negative control",
+    "duplicates": "real images again under another seed, as an A/A check",
+    "pretrain+finetune": "synthetic images first and real ones after them",
+}
+
+
+def methods(result: BenchmarkResult) -> list[str]:
+    """Paragraphs, in the past tense of a methods section; nothing in them that the result does not say."""
+    return [_data(result), _generators(result), _classifiers(result), _statistics(result), _software(result)]
+
+
+def _data(result: BenchmarkResult) -> str:
+    files, settings, prepared = result.splits["files"], result.settings, result.preprocessing
+    by_class = Counter(file["label"] for file in files)
+    counts = ", ".join(f"{by_class[name]} {name}" for name in result.classes)
+    patients = f" of {plural(groups_in(files), 'patient')}" if result.splits["grouped_by"] == "patient" else ""
+    said = [f"The data were {plural(len(files), 'image')}{patients} ({counts}).", _preparation(prepared)]
+    if result.bad_files:
+        said.append(f"{plural(len(result.bad_files), 'file')} that could not be read took no part.")
+    said += [_partition(result), _limits(settings)]
+    if settings.get("external"):
+        said.append("All classifiers were also scored on images of another site.")
+    return _joined(said)
+
+
+def _preparation(prepared: dict[str, Any]) -> str:
+    steps = ["Images were"]
+    if prepared.get("crop"):
+        steps.append("cropped to a square around the head,")
+    size = prepared.get("size")
+    steps.append(f"resized to {size} by {size} pixels")
+    if prepared.get("percentiles"):
+        low, high = prepared["percentiles"]
+        steps.append(f"and scaled so that percentiles {low:g} and {high:g} of intensity became black and white")
+    return f"{' '.join(steps)}."
+
+
+def _partition(result: BenchmarkResult) -> str:
+    settings, splits = result.settings, result.splits
+    unit = "patient" if splits["grouped_by"] == "patient" else "file"
+    seed = "" if splits.get("seed") is None else f", seed {splits['seed']}"
+    repeats = settings.get("repeats") or 1
+    if result.folds == 1:
+        parts = splits["folds"][0]
+        sizes = ", ".join(f"{len(parts[part])} {name}" for part, name in
+                          (("train", "for training"), ("val", "for validation"), ("test", "for testing")))  # fmt: skip
+        how = f"They were split once by {unit}{seed}: {sizes}."
+    else:
+        again = f", repeated {repeats} times" if repeats > 1 else ""
+        how = (
+            f"They were divided by {unit} into {result.folds // repeats} test parts{again} (cross-validation{seed}); "
+            "in each fold, some of the other images were set aside for validation in the same way."
+        )
+    apart = "No patient stood in two parts of a fold." if unit == "patient" else "Patients were not known."
+    return f"{how} {apart}"
+
+
+def _limits(settings: dict[str, Any]) -> str:
+    said = [f"{count} training images of class {name}" for name, count in (settings.get("limit") or {}).items()]
+    said += [f"the images of {count} training patients of class {name}"
+             for name, count in (settings.get("limit_patients") or {}).items()]  # fmt: skip
+    if settings.get("curve"):
+        parts = ", ".join(f"{100 * part:g} %" for part in settings["curve"])
+        extra = f" For a learning curve, {parts} of the training patients were used as well."
+    else:
+        extra = ""
+    if settings.get("train_patients"):
+        said.append(f"{settings['train_patients']} training patients")
+    limited = f"Training was limited to {' and '.join(said)}, chosen at random." if said else ""
+    return f"{limited}{extra}".strip()
+
+
+def _generators(result: BenchmarkResult) -> str:
+    settings = result.settings
+    if not result.generators:
+        return ""
+    options = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings["hyperparameters"].items())
+    if settings.get("generator"):
+        how = f"Synthetic images came from one generator ({settings['backend']}) that had been trained before."
+    else:
+        each = settings.get("generators") or 1
+        several = "folds" in settings and each > 1  # version 0.1 had one for each seed
+        count = f"{each} generators" if several else "a generator" if "folds" in settings else "a generator a seed"
+        verb = "were" if several else "was"
+        place = "in each fold, " if result.folds > 1 else ""
+        how = (
+            f"{place}{count} ({settings['backend']}{f': {options}' if options else ''}) {verb} trained on the "
+            f"training part alone, for at most {settings['steps']} steps of {settings['batch_size']} images."
+        )
+    how = how[0].upper() + how[1:]
+    return _joined([how, f"Synthetic images for each real training image of a class (ratio): {ratios(result)}."])
+
+
+def _classifiers(result: BenchmarkResult) -> str:
+    settings = result.settings
+    begun = "from random weights"
+    if settings.get("pretrained"):
+        begun = "from the pretrained weights of timm"
+    elif settings.get("weights"):
+        begun = f"from the weights in {settings['weights']}"
+    arms = list(summary(result))
+    named = ", ".join(dict.fromkeys(_described(arm) for arm in arms))
+    return (
+        f"Classifiers ({settings['model']}, {begun}) were trained with AdamW for {settings['classifier_steps']} steps "
+        f"of {settings['classifier_batch_size']} images, equal for all arms, with {plural(seeds(result), 'seed')}. "
+        f"Arms: {named}."
+    )  # fmt: skip
+
+
+def _described(arm: str) -> str:
+    name = arm.split("@")[0]
+    return f"{name} ({_AUGMENTATION[name]})" if name in _AUGMENTATION else name
+
+
+def _statistics(result: BenchmarkResult) -> str:
+    said = [
+        "Macro F1 (the mean over classes; the most probable class counted) was the main measure; macro precision and "
+        "recall, accuracy, AUROC, average precision, sensitivity at specificities of 0.90 and 0.95, the Brier score "
+        "and the calibration error were computed as well."
+        if result.scores
+        else "Macro precision, recall and F1 (means over classes) and accuracy were computed."
+    ]
+    primary = result.primary
+    if primary is None:
+        return _joined([*said, "No comparison was tested."])
+    choice = result.choice or {"arm": "the arm with synthetic images"}
+    family = sum(own["family"] == "declared" for own in result.comparisons)
+    said += [
+        f"The primary contrast, declared before the runs, compared {choice['arm']} at the ratio that was best on "
+        "validation images with the best arm without synthetic images, both chosen in each fold by macro F1 on "
+        "validation images.",
+        f"Intervals ({confidence_text(primary)}) and two-sided p-values came from a bootstrap over patients with all "
+        "their images, to which the variance between training runs was added.",
+        f"A further {plural(family, 'comparison')} with real images alone formed a declared family with Holm's "
+        "correction; all others were exploratory." if family else "",
+        f"A difference of {100 * primary['margin']:g} points was taken to be the smallest that matters.",
+    ]  # fmt: skip
+    return _joined(said)
+
+
+def _software(result: BenchmarkResult) -> str:
+    versions = dict(result.versions)
+    machine = versions.pop("machine", "")
+    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return _joined([f"Software: {listed}.", f"Computer: {machine}." if machine else ""])
+
+
+def claim_items(result: BenchmarkResult) -> list[tuple[int, str]]:
+    """CLAIM items that this page covers, by number and topic; those that depend on the run only where they hold."""
+    settings, primary = result.settings, result.primary
+    limited = bool(settings.get("limit") or settings.get("limit_patients") or settings.get("train_patients"))
+    items = [
+        (9, "how images were preprocessed", True),
+        (10, "which part of the data was used", limited),
+        (19, "how images were assigned to partitions", True),
+        (20, "that partitions share no patient", result.splits["grouped_by"] == "patient"),
+        (23, "software and versions", True),
+        (24, "where the weights began", True),
+        (25, "how networks were trained (with the settings below)", True),
+        (26, "how the final model was selected: on validation images", result.choice is not None),
+        (28, "measures of performance", True),
+        (29, "statistical significance and uncertainty", primary is not None),
+        (32, "evaluation on internal data", True),
+        (33, "testing on external data", bool(settings.get("external"))),
+        (37, "performance with its uncertainty", primary is not None),
+        (40, "limitations, as far as the design has them", True),
+    ]
+    return [(number, topic) for number, topic, holds in items if holds]
+
+
+def _joined(sentences: list[str]) -> str:
+    return " ".join(sentence for sentence in sentences if sentence)

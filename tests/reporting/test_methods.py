@@ -1,0 +1,47 @@
+from typing import Any
+
+from braingan.reporting.methods import claim_items, methods
+
+Maker = Any  # tests/reporting/conftest.py
+
+
+def test_the_paragraph_is_made_of_the_facts_of_the_result(make_result: Maker) -> None:
+    said = " ".join(methods(make_result(folds=2)))
+    for fact in (
+        "48 images of 12 patients (24 healthy, 24 tumor)",
+        "resized to 64 by 64 pixels",
+        "divided by patient into 2 test parts (cross-validation, seed 0)",
+        "No patient stood in two parts of a fold.",
+        "In each fold, a generator (dcgan) was trained on the training part alone, for at most 1000 steps of 64",
+        "(ratio): 0.5.",
+        "Classifiers (resnet10t, from random weights) were trained with AdamW for 300 steps of 32 images",
+        "compared combined at the ratio that was best on validation images",
+        "A further 2 comparisons with real images alone",
+        "A difference of 2 points was taken",
+        "Software: python 3.12, braingan 0.2.0. Computer: Linux.",
+    ):
+        assert fact in said
+
+
+def test_it_says_nothing_that_was_not_done(make_result: Maker) -> None:
+    result = make_result()
+    unknown = result.splits | {"grouped_by": "file"}
+    bare = make_result(comparisons=[], choice=None, splits=unknown, generators=[])
+    said = " ".join(methods(bare))
+    assert "No comparison was tested." in said
+    assert "Patients were not known." in said
+    assert "patients (" not in said
+    assert "enerator" not in said
+    numbers = {number for number, _ in claim_items(bare)}
+    assert not numbers & {20, 26, 29, 33, 37}
+    assert {20, 26, 29, 37} <= {number for number, _ in claim_items(result)}
+
+
+def test_limits_and_another_site_are_told(make_result: Maker) -> None:
+    settings = make_result().settings | {"limit": {"tumor": 60}, "external": "elsewhere", "curve": [0.5]}
+    limited = make_result(settings=settings)
+    said = " ".join(methods(limited))
+    assert "Training was limited to 60 training images of class tumor, chosen at random." in said
+    assert "50 % of the training patients were used as well" in said
+    assert "scored on images of another site" in said
+    assert {10, 33} <= {number for number, _ in claim_items(limited)}
