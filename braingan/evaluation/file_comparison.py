@@ -146,7 +146,7 @@ def compare_files(
             second,
             patients or parts[0].values("file"),
             metric=labelled,
-            folds=(measure.per_fold and _agreed("fold", parts)) or None,
+            folds=_folds(parts) if measure.per_fold else None,
             resamples=resamples,
             seed=seed,
             confidence=confidence,
@@ -284,6 +284,19 @@ def _agreed(column: str, parts: Sequence[_Matched]) -> list[str]:
                         f"{first.table.place(int(first.rows[0, image]))}; the same {column} works"
                     )
     return values
+
+
+def _folds(parts: Sequence[_Matched]) -> list[str] | np.ndarray | None:
+    """(N,) folds, or (runs, N) where each repeat of a cross-validation dealt anew, alike in both tables."""
+    dealt = []
+    for part in parts:
+        if "fold" in part.table.columns:
+            texts = np.array(part.table["fold"])
+            dealt.append(texts[part.rows])
+    same = len(dealt) == 2 and dealt[0].shape == dealt[1].shape and bool((dealt[0] == dealt[1]).all())
+    if same and not (dealt[0] == dealt[0][0]).all():
+        return dealt[0]
+    return _agreed("fold", parts) or None
 
 
 def _predictions(part: _Matched, label: dict[str, int], measure: Measure, metric: str) -> np.ndarray:

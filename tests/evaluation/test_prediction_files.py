@@ -184,6 +184,17 @@ def test_folds_are_those_of_the_images(tmp_path: Path, b: Path) -> None:
     assert compare_files(other, b, resamples=50).comparison == braingan.compare(TARGETS, A, B, PATIENTS, resamples=50)
 
 
+def test_repeats_of_a_cross_validation_have_folds_of_their_own(tmp_path: Path) -> None:
+    dealt = np.random.default_rng(0).integers(2, size=(len(A), 1 + PATIENTS.max()))[:, PATIENTS]
+
+    def written(name: str, runs: np.ndarray) -> Path:
+        rows = rows_of(runs)
+        return write(tmp_path / name, [row | {"fold": int(dealt.ravel()[at])} for at, row in enumerate(rows)])
+
+    found = compare_files(written("a.csv", A), written("b.csv", B), metric="auroc", resamples=50).comparison
+    assert found == braingan.compare(TARGETS, A, B, PATIENTS, metric="auroc", folds=dealt, resamples=50)
+
+
 def test_runs_are_told_by_run_or_seed_or_both_and_images_by_file_or_image(tmp_path: Path, a: Path, b: Path) -> None:
     named = [{"image": row.pop("file"), "run": "x", **row} for row in rows_of(B)]
     other = write(tmp_path / "other.csv", named)
