@@ -288,7 +288,7 @@ def _agreed(column: str, parts: Sequence[_Matched]) -> list[str]:
 
 def _folds(parts: Sequence[_Matched]) -> list[str] | np.ndarray | None:
     """(N,) folds, or (runs, N) where each repeat of a cross-validation dealt anew, alike in both tables."""
-    dealt = []
+    dealt: list[np.ndarray] = []
     for part in parts:
         if "fold" in part.table.columns:
             texts = np.array(part.table["fold"])
