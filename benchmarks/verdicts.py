@@ -21,6 +21,7 @@ RARE = ("real", "real+classic", "real+mixup", "synthetic", "combined", "combined
 ORIGINAL = ("real", "synthetic", "combined")  # the three training sets of the report that this project goes back to
 
 RUNS: dict[str, dict[str, Any]] = {
+    "lgg-flair-dcgan-quick": {"preset": "quick", "backend": "dcgan"},
     "lgg-flair-dcgan": {"preset": "standard", "backend": "dcgan"},
     "lgg-flair-insert": {"preset": "standard", "backend": "insert", "batch_size": 24},
     "lgg-flair-wgan-gp": {"preset": "quick", "backend": "wgan-gp"},
