@@ -42,9 +42,9 @@ from braingan.threads import limited
 log = logging.getLogger("braingan")
 
 # Between two calls on one folder; more seeds, arms and points of a curve add to what is there.
-DECLARATION = "declared.json"
-DECLARED = ("seeds", "arms", "margin")
 MAY_CHANGE = {"device", "seeds", "arms", "curve", "margin"}
+DECLARED = ("seeds", "arms", "margin")  # of these, those that a verdict depends on
+DECLARATION = "declared.json"
 
 
 def run_benchmark(
@@ -70,25 +70,31 @@ def run_benchmark(
         trains = stored is None and any(arm.uses_synthetic for arm in settings.registered_arms().values())
         settings = settle_precision(out, settings, inputs.fold(0), trains=trains)
     bench = _bench(out, asked, settings, inputs, generator, leakage)
-    places = {"data": sources.data, "test": sources.test, "external": sources.external, "generator": generator}
-    tested = inputs.everything if inputs.held_out is None else inputs.held_out
-    plan = Plan(
-        bench,
-        loaded.splits,
-        loaded.classes,
-        places={name: place.resolve().name if place else None for name, place in places.items()},
-        preprocessing=preprocessing.to_json(),
-        bad_files=[asdict(bad) for bad in loaded.bad_files],
-        notes=[*loaded.notes(), *extended],
-        external=() if inputs.external is None else split_files(inputs.external, range(len(inputs.external))),
-        columns=subgroup_columns(tested.source.records),
-        with_patients=[name for name, own in (("test", tested), ("external", inputs.external))
-                       if own is not None and own.source.has_patients],
-    )  # fmt: skip
+    plan = _plan(bench, loaded, sources, extended)
     plan.save()
     _run_all(bench, inputs, engine)
     with claimed(bench, "result", wait=True):
         return write_result(plan, inputs)
+
+
+def _plan(bench: Bench, loaded: BenchmarkData, sources: Sources, extended: Sequence[str]) -> Plan:
+    """All that a result says apart from what cells found."""
+    inputs = loaded.inputs
+    tested, external = inputs.everything if inputs.held_out is None else inputs.held_out, inputs.external
+    places = {"data": sources.data, "test": sources.test, "external": sources.external, "generator": bench.generator}
+    return Plan(
+        bench,
+        loaded.splits,
+        loaded.classes,
+        places={name: place.resolve().name if place else None for name, place in places.items()},
+        preprocessing=inputs.everything.preprocessing.to_json(),
+        bad_files=[asdict(bad) for bad in loaded.bad_files],
+        notes=[*loaded.notes(), *extended],
+        external=() if external is None else split_files(external, range(len(external))),
+        columns=subgroup_columns(tested.source.records),
+        with_patients=[name for name, own in (("test", tested), ("external", external))
+                       if own is not None and own.source.has_patients],
+    )  # fmt: skip
 
 
 def _declare(out: Path, settings: BenchmarkSettings) -> list[str]:
