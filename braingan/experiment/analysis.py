@@ -74,7 +74,11 @@ def analyse(
         "recommended_ratio": recommended_ratio(declared, choice, comparisons),
         "variance": _variance(cells, labels, arms, settings, len(splits)),
         "curve": learning_curve(
-            settings.curve_arm or "", settings.curve, summary, splits, next(iter(comparisons), None) if choice else None
+            settings.curve_arm or "",
+            settings.curve,
+            summary,
+            splits,
+            next((own for own in comparisons if own["primary"]), None),
         ),
         "subgroups": compare_subgroups(tested, pooled, choice, classes, columns or {}),
     }
