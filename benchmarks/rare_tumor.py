@@ -9,16 +9,19 @@ patients; intervals are `braingan.compare`'s, over resampled patients of all fol
 classifier and of the drawn images; a generator is trained once a fold. The ablation leaves one part of `insert` out
 at a time, in the first two folds.
 
-Usage: python benchmarks/rare_tumor.py DATA OUT [--slices 60 20 200] [--folds 0 1 2 3 4] [--ablation]
+Usage: python benchmarks/rare_tumor.py DATA OUT [--slices 60 20 200] [--folds 0 1 2 3 4] [--arms real ...] [--ablation]
        python benchmarks/rare_tumor_results.py DATA OUT
 
 DATA holds class folders `tumor/` and `no_tumor/`, masks and a `metadata.csv` with patients. A stopped run goes on, and
-several processes may share OUT, each with folds of its own. The second command writes `results/rare-tumor.*`.
+several processes may share OUT, each with arms or folds of its own. What classifiers said of these very images is
+published in `results/rare-tumor-cells.jsonl` and not done again, unless `--anew` is given. The second command writes
+`results/rare-tumor*`.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
 import time
@@ -30,7 +33,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from braingan.data.files import read_json, write_json
+from braingan.data.files import fingerprint, read_json, write_json
 from braingan.data.pictures import to_uint8
 from braingan.data.preparation import prepare_folder
 from braingan.data.preprocessing import Preprocessing
@@ -44,6 +47,7 @@ from braingan.generation.train import train_generator
 log = logging.getLogger("braingan")
 
 RESULTS = Path(__file__).parent / "results"
+PUBLISHED = RESULTS / "rare-tumor-cells.jsonl"  # the images' fingerprint, then a line for each classifier
 FOLDS, SEEDS, SLICES, SIZE, COUNT = 5, 3, (20, 60, 200), 64, 800
 CLASSIFIER = ClassifierSettings(steps=350)
 MAIN = 60  # tumour slices at which all arms and the ablation are run
@@ -137,6 +141,23 @@ class Study:
         if not self.images.source.has_patients or sorted(self.images.source.classes) != ["no_tumor", "tumor"]:
             raise SystemExit(f"{data} needs the classes no_tumor and tumor, and a metadata.csv with patients")
 
+    @property
+    def fingerprint(self) -> str:
+        """Of the images: names, content and labels, in their order."""
+        files = split_files(self.images, range(len(self.images)))
+        return fingerprint([[own.file, own.sha256, own.label] for own in files])
+
+    def take_published(self) -> None:
+        """Write the cells that are published and not there."""
+        lines = PUBLISHED.read_text(encoding="utf-8").splitlines() if PUBLISHED.exists() else []
+        if not lines or json.loads(lines[0])["images"] != self.fingerprint:
+            return
+        for line in lines[1:]:
+            own = json.loads(line)
+            path = Cell(*own.pop("cell")).path(self.out)
+            if not path.exists():
+                write_json(path, own)
+
     def training(self, fold: int, slices: int | None) -> list[int]:
         """Images that an arm may learn from: all healthy ones, and some with tumours."""
         healthy = np.flatnonzero((self.folds != fold) & (self.labels != self.tumor))
@@ -204,12 +225,16 @@ def main() -> None:
     parser.add_argument("--slices", type=int, nargs="+", default=[60, 20, 200], choices=SLICES)
     parser.add_argument("--folds", type=int, nargs="+", default=list(range(FOLDS)), choices=range(FOLDS))
     parser.add_argument("--ablation", action="store_true", help="run the ablation, too")
+    parser.add_argument("--anew", action="store_true", help="do what is published again")
+    parser.add_argument("--arms", nargs="+", choices=[*ARMS, *ABLATION], help="only these")
     asked = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     study = Study(asked.data, asked.out)
+    if not asked.anew:
+        study.take_published()
     arms = ARMS | ABLATION
     for arm, slices in cells_of(asked.slices, ablation=asked.ablation):
-        for fold in set(asked.folds) & set(folds_of(arm)):
+        for fold in sorted(set(asked.folds) & set(folds_of(arm))) if arm in (asked.arms or arms) else ():
             for seed in range(SEEDS):
                 cell = Cell(arm, slices, fold, seed)
                 if not cell.path(study.out).exists():

@@ -2,8 +2,9 @@
 
 Usage: python benchmarks/rare_tumor_results.py DATA OUT
 
-OUT is what `rare_tumor.py` wrote, all of it or so far. Writes `results/rare-tumor.{json,md,png}`; no pictures of
-patients are in these.
+OUT is what `rare_tumor.py` wrote, all of it or so far. Writes `results/rare-tumor.{json,md,png}` and what every
+classifier said of every image, `results/rare-tumor-cells.jsonl`; no pictures of patients are in these. Rows whose
+classifiers are neither in OUT nor published that way are kept from the `rare-tumor.json` that is there, and marked.
 """
 
 from __future__ import annotations
@@ -23,18 +24,51 @@ import braingan
 from braingan.data.files import read_json
 from braingan.versions import versions
 from publish import RESULTS
-from rare_tumor import ABLATION, CLASSIFIER, COUNT, FOLDS, MAIN, SEEDS, SIZE, SLICES, Cell, Study, cells_of, folds_of
+from rare_tumor import (
+    ABLATION,
+    CLASSIFIER,
+    COUNT,
+    FOLDS,
+    MAIN,
+    PUBLISHED,
+    SEEDS,
+    SIZE,
+    SLICES,
+    Cell,
+    Study,
+    cells_of,
+    folds_of,
+)
 
 METRICS = ("macro_f1", "auroc", "recall_at_specificity:0.9")
 NAMES = ("macro-F1", "AUROC", "recall at 0.9 specificity")
 Row = dict[str, Any]
+Cells = dict[tuple[int, int], dict[str, Any]]
 
 
-def read_cells(study: Study, arm: str, slices: int | None) -> dict[tuple[int, int], dict[str, Any]] | None:
-    """What the classifiers of an arm wrote, by fold and seed; None where one is missing."""
-    paths = {(fold, seed): Cell(arm, slices, fold, seed).path(study.out)
-             for fold in folds_of(arm) for seed in range(SEEDS)}  # fmt: skip
-    return {at: read_json(path) for at, path in paths.items()} if all(map(Path.exists, paths.values())) else None
+def read_cells(study: Study, arm: str, slices: int | None) -> Cells | None:
+    """What the classifiers of an arm wrote, by fold and seed; None where one is missing.
+
+    The ablation may be there in some of its folds only: then in those.
+    """
+    paths = {fold: {(fold, seed): Cell(arm, slices, fold, seed).path(study.out) for seed in range(SEEDS)}
+             for fold in folds_of(arm)}  # fmt: skip
+    there = {fold: own for fold, own in paths.items() if all(map(Path.exists, own.values()))}
+    if not there or (arm not in ABLATION and len(there) < len(paths)):
+        return None
+    return {at: read_json(path) for own in there.values() for at, path in own.items()}
+
+
+def publish_cells(study: Study) -> None:
+    """Write what every classifier said, so that nobody has to train it again."""
+    lines = [json.dumps({"images": study.fingerprint})]
+    for arm, slices in cells_of(SLICES, ablation=True):
+        for fold in folds_of(arm):
+            for seed in range(SEEDS):
+                path = Cell(arm, slices, fold, seed).path(study.out)
+                if path.exists():
+                    lines.append(json.dumps({"cell": [arm, slices, fold, seed]} | read_json(path)))
+    PUBLISHED.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def probabilities(study: Study, arm: str, slices: int | None) -> np.ndarray | None:
@@ -65,7 +99,8 @@ def results(study: Study) -> list[Row]:
         cells = read_cells(study, arm, slices)
         if said is None or cells is None:
             continue
-        row: Row = {"arm": arm, "tumor_slices": slices}
+        folds = sorted({fold for fold, _ in cells})
+        row: Row = {"arm": arm, "tumor_slices": slices, "folds": folds}
         for metric in METRICS:
             own = [compared(study, one[None], one[None], metric, resamples=2).value_a for one in said]
             row[metric] = {"mean": float(np.mean(own)), "std": float(np.std(own, ddof=1)), "runs": own}
@@ -75,10 +110,19 @@ def results(study: Study) -> list[Row]:
         for name, other in others.items():
             if other != (arm, slices) and (its := found.get(other)) is not None:
                 row[f"against_{name}"] = {metric: compared(study, its, said, metric).to_json() for metric in METRICS}
-        row["generator_seconds"] = [cells[fold, 0]["generator_seconds"] for fold in folds_of(arm)]
+        row["generator_seconds"] = [cells[fold, 0]["generator_seconds"] for fold in folds]
         row["classifier_seconds"] = [cell["classifier_seconds"] for cell in cells.values()]
         rows.append(row)
+    there = {(row["arm"], row["tumor_slices"]) for row in rows}
+    rows += [row for row in kept_rows() if (row["arm"], row["tumor_slices"]) not in there]
     return sorted(rows, key=lambda row: row["tumor_slices"] or 10**6)
+
+
+def kept_rows() -> list[Row]:
+    """The rows that are published, marked with the versions that made them."""
+    path = RESULTS / "rare-tumor.json"
+    found = read_json(path) if path.exists() else {"rows": []}
+    return [row | {"made_by": row.get("made_by", found["versions"])} for row in found["rows"]]
 
 
 def gap_closed(rows: Sequence[Row], row: Row, metric: str) -> float | None:
@@ -98,17 +142,22 @@ def table(rows: Sequence[Row]) -> str:
         closed = [gap_closed(rows, row, metric) for metric in METRICS[:2]]
         share = ", ".join(f"{each:.0%}" for each in closed if each is not None)
         told = [_interval(row, "real", metric) for metric in METRICS[:2]]
-        lines.append(_line(row["tumor_slices"] or "all", row["arm"], *_scores(row), *told, share))
+        name = row["arm"] + (" †" if "made_by" in row else "")
+        lines.append(_line(row["tumor_slices"] or "all", name, *_scores(row), *told, share))
     return "\n".join(lines)
 
 
 def ablation_table(rows: Sequence[Row]) -> str:
     """Markdown: variants of `insert`."""
-    lines = _head("variant", *NAMES, *(f"{name} against insert" for name in NAMES[:2]))
+    lines = _head("variant", "folds", *NAMES, *(f"{name} against insert" for name in NAMES[:2]))
     for row in rows:
         told = [_interval(row, "insert", metric) for metric in METRICS[:2]]
-        lines.append(_line(row["arm"], *_scores(row), *told))
+        lines.append(_line(row["arm"], len(row["folds"]), *_scores(row), *told))
     return "\n".join(lines)
+
+
+def _told(made_by: dict[str, str]) -> str:
+    return ", ".join(f"{package} {version}" for package, version in made_by.items())
 
 
 def _head(*names: str) -> list[str]:
@@ -171,6 +220,8 @@ def worth(rows: Sequence[Row], arm: str, slices: int, metric: str, every: float)
 def main(data: Path, out: Path) -> None:
     """Write what is there."""
     study = Study(data, out)
+    study.take_published()
+    publish_cells(study)
     rows = results(study)
     tumors, healthy = ([len(study.training(fold, count)) for fold in range(FOLDS)] for count in (None, 0))
     every = float(np.mean(tumors) - np.mean(healthy))
@@ -197,7 +248,9 @@ def main(data: Path, out: Path) -> None:
     parts = [table(arms), *([ablation_table(variants)] if variants else [])]
     if lacking:
         parts.append(f"Not there yet: {', '.join(lacking)}.")
-    told = ", ".join(f"{package} {version}" for package, version in versions().items())
+    if earlier := [row["made_by"] for row in arms if "made_by" in row]:
+        parts.append(f"† Classifiers of an earlier day, not published one by one: {_told(earlier[0])}.")
+    told = _told(versions())
     parts.append(f"Command: `{facts['command']}`; {told}.")
     (RESULTS / "rare-tumor.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     draw(arms, every, RESULTS / "rare-tumor.png")

@@ -1,9 +1,10 @@
 """Convolutions that take the quick way on a CPU where the library's own is slow.
 
-Two kinds of work are slow there, whatever the type of numbers, and quick as one matrix product over patches (im2col;
-Chellapilla et al. 2006): the gradient of the weights where the feature map is small, and everything that makes images
-of one or two channels. Which way is taken depends on shapes alone, never on timing, so that a run that is taken up
-again computes the very same numbers. Both ways are equal up to rounding.
+Three kinds of work are slow there, whatever the type of numbers, and quick as one matrix product over patches (im2col;
+Chellapilla et al. 2006): the gradient of the weights where the feature map is small, everything else of a plain
+convolution where it is tiny, and everything that makes images of one or two channels. Which way is taken depends on
+shapes alone, never on timing, so that a run that is taken up again computes the very same numbers. Both ways are equal
+up to rounding.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch.nn import functional as F  # noqa: N812 - the name that everybody use
 
 # Measured at batches of 16 and 64, in float32 and bfloat16:
 SMALL = 16  # positions of a map: up to 4x4, a product needs 0.2 to 0.95 of the time; at 8x8 it gains or loses little
+TINY = 4  # positions of a map: up to 2x2, a product needs 0.15 to 0.7 of the time, forward and back; at 4x4 it may lose
 THIN = 2  # channels of an image: a product needs 0.25 to 0.9 of the time; with 4 it mostly needs more
 
 Pair = tuple[int, int]
@@ -29,6 +31,18 @@ class Convolution(nn.Conv2d):
             theirs: Tensor = super()._conv_forward(input, weight, bias)
             return theirs
         return _apply(input, weight, bias, self, transposed=False)
+
+
+def take_quick_ways(network: nn.Module) -> nn.Module:
+    """Let the plain convolutions of somebody else's network take the quick ways, in place.
+
+    Only layers that are `torch.nn.Conv2d` itself are touched: a subclass computes something of its own. Weights, their
+    names and the results stay the same, up to rounding.
+    """
+    for layer in network.modules():
+        if type(layer) is nn.Conv2d:
+            layer.__class__ = Convolution
+    return network
 
 
 class TransposedConvolution(nn.ConvTranspose2d):
@@ -84,6 +98,9 @@ class _Convolve(torch.autograd.Function):
             )
             made = _spread(images, weight, (height, width), stride, padding)
             return made if bias is None else made.add_(bias.view(-1, 1, 1))  # float32: what looks at images wants it
+        if not transposed and (size := _size_made(images, weight, stride, padding))[0] * size[1] <= TINY:
+            made = _multiply(images, weight, size, stride, padding)
+            return made if bias is None else made.add_(bias.view(-1, 1, 1))
         convolve = F.conv_transpose2d if transposed else F.conv2d
         return convolve(images, weight, bias, stride, padding)
 
@@ -97,7 +114,10 @@ class _Convolve(torch.autograd.Function):
             size = images.shape[2], images.shape[3]
             made[0], of_images = _spread(gradient, weight, size, ctx.stride, ctx.padding).to(images.dtype), False
         narrow, wide = (images, gradient) if ctx.transposed else (gradient, images)
-        if of_weight and narrow.shape[2] * narrow.shape[3] <= SMALL:
+        positions = narrow.shape[2] * narrow.shape[3]
+        if of_images and not ctx.transposed and positions <= TINY:
+            made[0], of_images = _scatter(gradient, images, weight, ctx.stride, ctx.padding), False
+        if of_weight and positions <= SMALL:
             made[1], of_weight = _gather(narrow, wide, weight, ctx.stride, ctx.padding), False
         if of_bias and not of_weight:  # asked for the bias alone, the library would compute the weights' gradient, too
             made[2], of_bias = gradient.sum((0, 2, 3)), False
@@ -124,14 +144,53 @@ def _spread(narrow: Tensor, weight: Tensor, size: Pair, stride: Pair, padding: P
     return F.fold(patches, size, weight.shape[2:], padding=padding, stride=stride)
 
 
+def _size_made(images: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Pair:
+    """Height and width of what a convolution makes."""
+    height, width = (
+        (side + 2 * pad - kernel) // step + 1
+        for side, pad, kernel, step in zip(images.shape[2:], padding, weight.shape[2:], stride, strict=True)
+    )
+    return height, width
+
+
+def _multiply(wide: Tensor, weight: Tensor, size: Pair, stride: Pair, padding: Pair) -> Tensor:
+    """A convolution: patches times the kernel. (N, C, H, W), (K, C, kh, kw) -> (N, K, *size), channels last."""
+    kernel = weight.permute(0, 2, 3, 1).reshape(len(weight), -1)
+    made = _patches(wide, weight, size, stride, padding) @ kernel.t()
+    return made.view(len(wide), *size, -1).permute(0, 3, 1, 2)
+
+
+def _scatter(narrow: Tensor, wide: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
+    """As `_spread`, for few positions of many channels: the gradient of `_multiply`'s images, which `wide` is like."""
+    (count, channels, rows, columns), (kh, kw) = narrow.shape, weight.shape[2:]
+    kernel = weight.permute(0, 2, 3, 1).reshape(channels, -1)
+    patches = (narrow.permute(0, 2, 3, 1).reshape(-1, channels) @ kernel).view(count, rows, columns, kh, kw, -1)
+    (height, width), (down, right) = wide.shape[2:], stride
+    dtype = torch.promote_types(patches.dtype, torch.float32)
+    shape = (count, height + 2 * padding[0], width + 2 * padding[1], patches.shape[-1])
+    made = torch.zeros(shape, dtype=dtype, device=narrow.device)
+    for row in range(kh):
+        for column in range(kw):
+            below, beside = row + down * (rows - 1) + 1, column + right * (columns - 1) + 1
+            made[:, row:below:down, column:beside:right].add_(patches[:, :, :, row, column])
+    inner = made[:, padding[0] : padding[0] + height, padding[1] : padding[1] + width]
+    return inner.permute(0, 3, 1, 2).to(wide.dtype)
+
+
 def _gather(narrow: Tensor, wide: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
     """The weights' gradient: the narrow map's values times the patches of the wide one that they belong to.
 
     (N, K, h, w), (N, C, H, W), (K, C, kh, kw) -> (K, C, kh, kw).
     """
-    (rows, columns), (down, right), (kh, kw) = narrow.shape[2:], stride, weight.shape[2:]
+    size, (kh, kw) = (narrow.shape[2], narrow.shape[3]), weight.shape[2:]
+    values = narrow.permute(0, 2, 3, 1).reshape(-1, narrow.shape[1])
+    made = values.t() @ _patches(wide, weight, size, stride, padding)
+    return made.view(-1, kh, kw, wide.shape[1]).permute(0, 3, 1, 2)
+
+
+def _patches(wide: Tensor, weight: Tensor, size: Pair, stride: Pair, padding: Pair) -> Tensor:
+    """What the kernel sees at each position of the narrow map: (N h w, kh kw C)."""
+    (rows, columns), (down, right), (kh, kw) = size, stride, weight.shape[2:]
     padded = F.pad(wide.permute(0, 2, 3, 1), (0, 0, padding[1], padding[1], padding[0], padding[0]))
     patches = padded.unfold(1, kh, down)[:, :rows].unfold(2, kw, right)[:, :, :columns]  # (N, h, w, C, kh, kw)
-    patches = patches.permute(0, 1, 2, 4, 5, 3).reshape(-1, kh * kw * wide.shape[1])  # channels last: whole runs
-    values = narrow.permute(0, 2, 3, 1).reshape(-1, narrow.shape[1])
-    return (values.t() @ patches).view(-1, kh, kw, wide.shape[1]).permute(0, 3, 1, 2)
+    return patches.permute(0, 1, 2, 4, 5, 3).reshape(-1, kh * kw * wide.shape[1])  # channels last: whole runs

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that everybody uses
 
 from braingan.data.records import ImageSpec
+from braingan.engine.convolutions import take_quick_ways
 from braingan.engine.images import fits
 from braingan.engine.precision import Arithmetic, choose_precision
 from braingan.entry_points import import_function
@@ -233,7 +234,7 @@ class _Learner:
         self.arithmetic = Arithmetic(precision, device)
         self.images = images.to(device) if fits(images, device) else images
         self.labels = labels.to(device)
-        model = build_classifier(settings, spec).to(device).train()
+        model = take_quick_ways(build_classifier(settings, spec)).to(device).train()
         self.model: nn.Module = model.to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), settings.learning_rate, weight_decay=0.05, fused=True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from braingan.engine import convolutions
-from braingan.engine.convolutions import Convolution, TransposedConvolution
+from braingan.engine.convolutions import Convolution, TransposedConvolution, take_quick_ways
 from braingan.generation.layers import Dropout, ProjectionHead
 
 Layers = tuple[nn.Module, nn.Module]
@@ -29,6 +30,11 @@ SHAPES: list[tuple[Any, ...]] = [
     (4, 3, 5, 3, 2, 6),
     (2, 6, (3, 5), (2, 1), (0, 2), 5),
     (6, 2, (3, 5), (2, 1), (0, 2), 5),
+    (5, 7, 3, 1, 1, 2),
+    (4, 6, 3, 2, 1, 4),
+    (3, 5, (3, 2), (2, 3), (0, 1), 5),
+    (6, 5, 1, 1, 0, 2),
+    (3, 4, 3, 2, 0, 6),
 ]
 
 
@@ -94,11 +100,13 @@ def noting(way: Callable[..., Tensor], taken: list[str]) -> Callable[..., Tensor
 
 def test_small_maps_and_thin_images_do_take_the_quick_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[str] = []
-    for name in ("_spread", "_gather"):
+    for name in ("_spread", "_gather", "_multiply", "_scatter"):
         monkeypatch.setattr(convolutions, name, noting(getattr(convolutions, name), taken))
     for shape, transposed, expected in (
         ((1, 8, 3, 2, 1, 16), False, ["_spread"]),
         ((8, 8, 3, 2, 1, 8), False, ["_gather"]),
+        ((8, 8, 3, 2, 1, 4), False, ["_multiply", "_scatter", "_gather"]),
+        ((8, 8, 3, 1, 1, 3), False, ["_gather"]),
         ((8, 8, 3, 2, 1, 16), False, []),
         ((8, 8, 4, 2, 1, 4), True, ["_gather"]),
         ((8, 1, 4, 2, 1, 16), True, ["_spread"]),
@@ -112,7 +120,7 @@ def test_small_maps_and_thin_images_do_take_the_quick_ways(monkeypatch: pytest.M
 
 
 def test_autocast_reaches_into_them() -> None:
-    for shape, transposed in ((SHAPES[0], False), (SHAPES[1], False), (SHAPES[6], True)):
+    for shape, transposed in ((SHAPES[0], False), (SHAPES[1], False), (SHAPES[6], True), (SHAPES[12], False)):
         theirs, own = pair(shape, transposed=transposed)
         images = torch.randn(5, shape[0], shape[5], shape[5])
         with torch.autocast("cpu", torch.bfloat16):
@@ -138,6 +146,21 @@ def test_layers_of_a_kind_that_is_not_known_are_torchs() -> None:
     assert torch.equal(wider(images), torchs(images))
     assert wider(images[0]).shape == torchs(images[0]).shape
     assert TransposedConvolution(4, 1, 4, 2, 1)(images[:0]).shape == (0, 1, 12, 12)
+
+
+def test_a_strangers_network_takes_them_and_computes_the_same() -> None:
+    class Doubled(nn.Conv2d):
+        def forward(self, input: Tensor) -> Tensor:
+            return 2 * super().forward(input)
+
+    torch.manual_seed(0)
+    theirs = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), Doubled(8, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, 2, 1))
+    own = take_quick_ways(copy.deepcopy(theirs))
+    assert [type(layer) for layer in own] == [Convolution, nn.ReLU, Doubled, Convolution]
+    assert list(own.state_dict()) == list(theirs.state_dict())
+    images, target = torch.randn(4, 3, 16, 16), torch.randn(4, 8, 2, 2)
+    for one, other in zip(gradients(own, images, target), gradients(theirs, images, target), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
 def test_dropout_drops_its_share_keeps_the_mean_and_does_nothing_out_of_training() -> None:

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from braingan import ImageSpec, SettingsError
+from braingan.engine.convolutions import Convolution
 from braingan.evaluation.augmentation import augment_batch, normalise
 from braingan.evaluation.classifier import (
     ClassifierSettings,
@@ -47,6 +48,13 @@ def test_it_learns_what_can_be_learned(tiny_model: str) -> None:
     probabilities = predict(model, data.images, device=CPU, batch_size=5)
     assert torch.allclose(probabilities.sum(dim=1), torch.ones(16))
     assert torch.equal(probabilities.argmax(dim=1), data.labels)
+
+
+def test_plain_convolutions_of_a_timm_model_take_the_quick_ways() -> None:
+    model = train(bright_and_dark(), ClassifierSettings(model="resnet10t", steps=1, batch_size=4))
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+    assert layers
+    assert all(isinstance(layer, Convolution) for layer in layers)
 
 
 def test_mixing_in_nothing_gives_bit_equal_weights() -> None:
