@@ -163,7 +163,7 @@ def oracle(name: str, data: Path, out: Path, *, train_patients: int, others: Pat
             there = prepare_folder(data, Preprocessing(size=size), out / "cache")
             names = [entry["file"] for entry in look.splits["files"]]
             kept = {names[place] for place in look.splits["folds"][0]["left_out"]}
-            chosen = [n for n, record in enumerate(there.source.records) if record.name in kept]
+            chosen = [n for n, record in enumerate(there.source.records) if record.file in kept]
             there = there.select(chosen)
         else:
             there = prepare_folder(others, Preprocessing(size=size), out / "cache")

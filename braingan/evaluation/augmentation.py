@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -22,7 +23,30 @@ CONTRAST = 0.15
 MIXUP_ALPHA = 0.8  # with this CutMix, and either as often: Touvron et al., "DeiT", ICML 2021
 CUTMIX_ALPHA = 1.0
 
-TRIVIAL = TrivialAugmentWide()
+TRIVIAL_SHIFT = 32 / 224  # of the image's side: the wide space's 32 pixels, where it was made for photographs
+# As RandAugment has them. Shears are about a corner: the wide space's 0.99 moves the middle out of sight.
+TRIVIAL_SHEAR, TRIVIAL_LIGHT = 0.3, 0.9
+
+
+def _up_to(most: float, *, height: bool = False, width: bool = False) -> tuple[Callable[[int, int, int], Tensor], bool]:
+    """Strengths from 0 to `most`, of the height or width where asked; signed."""
+    return lambda bins, h, w: torch.linspace(0.0, most * (h if height else w if width else 1), bins), True
+
+
+class _Trivial(TrivialAugmentWide):  # type: ignore[misc]
+    """In which every image can still be seen: the wide space was made for photographs."""
+
+    _AUGMENTATION_SPACE: ClassVar = TrivialAugmentWide._AUGMENTATION_SPACE | {
+        "TranslateX": _up_to(TRIVIAL_SHIFT, width=True),
+        "TranslateY": _up_to(TRIVIAL_SHIFT, height=True),
+        "ShearX": _up_to(TRIVIAL_SHEAR),
+        "ShearY": _up_to(TRIVIAL_SHEAR),
+        "Brightness": _up_to(TRIVIAL_LIGHT),
+        "Contrast": _up_to(TRIVIAL_LIGHT),
+    }
+
+
+TRIVIAL = _Trivial()
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -54,9 +78,10 @@ def augment_batch(images: Tensor) -> Tensor:
 def augment_strongly(images: Tensor) -> Tensor:
     """Change each image by one operation of a strength of its own: shear, rotate, equalise, posterise, ...
 
-    TrivialAugment with its wide space; what comes into view at the edges is black. The operation is the same for all
-    channels of an image, and each is taken as a grey image of its own: channels need not be colours. "Color" then
-    changes nothing. Shifts reach 32 pixels whatever the size, so that a few images of 32 pixels turn black.
+    TrivialAugment with its wide space, but for shifts (at most a seventh of the side), shears (0.3), brightness and
+    contrast (0.9): the wide space's would move a small image out of sight, or turn it black. What comes into view at
+    the edges is black. The operation is the same for all channels of an image, and each is taken as a grey image of
+    its own: channels need not be colours. "Color" then changes nothing.
 
     Args:
         images: (N, C, H, W) uint8.
