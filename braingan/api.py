@@ -388,7 +388,7 @@ def benchmark(
         group_duplicates=group_duplicates, drop_leaking=drop_leaking, allow_leakage=allow_leakage,
     )  # fmt: skip
     folders = {"test": test, "external": external, "generator": generator}
-    settings, splits = settings_and_splits(asked, config=config, split=split, folders=folders)
+    settings, splits = settings_and_splits(asked, config=config, split=split, folders=folders, preset=preset)
     there = {name: Path(folder) if folder else None for name, folder in folders.items()}
     sources = Sources(Path(data), there["test"], there["external"], splits, limited=config is not None)
     with ended_by_sigterm("stopped; the same command goes on"), open_engine(engine, jobs, address) as opened:

@@ -15,8 +15,9 @@ FOLDERS = ("test", "external", "generator")
 
 
 def settings_and_splits(
-    asked: BenchmarkSettings, *, config: Path | None, split: Path | None, folders: dict[str, Path | None]
-) -> tuple[BenchmarkSettings, Folds | None]:
+    asked: BenchmarkSettings, *, config: Path | None, split: Path | None, folders: dict[str, Path | None],
+    preset: str = "quick",
+) -> tuple[BenchmarkSettings, Folds | None]:  # fmt: skip
     """What to run: as asked, or as in a `result.json`.
 
     Args:
@@ -24,6 +25,7 @@ def settings_and_splits(
         config: a `result.json` to repeat; None for what was asked.
         split: a file of one split or several.
         folders: `test`, `external` and `generator`, where given.
+        preset: the one that `asked` came from.
 
     Raises:
         SettingsError: options that exclude each other.
@@ -38,6 +40,8 @@ def settings_and_splits(
         return asked, Folds.load(Path(split)) if split else None
     if split:
         raise SettingsError("--config and --split were both asked; --config brings its own split: give one of them")
+    if preset != "quick":  # the default, which nobody asked
+        raise SettingsError("--config and --preset were both asked; --config brings its own settings: leave one out")
     before = BenchmarkResult.load(config)
     settings = BenchmarkSettings.from_json({key: value for key, value in before.settings.items() if key in FIELDS})
     default = BenchmarkSettings()
