@@ -13,7 +13,9 @@ from braingan.reporting.table import markdown_table
 RESULTS = Path(__file__).parent / "results"
 
 
-def publish(result: BenchmarkResult, stem: str, *, report: Path | None = None, name: str = "") -> None:
+def publish(
+    result: BenchmarkResult, stem: str, *, report: Path | None = None, name: str = "", given: str | None = None
+) -> None:
     """Write `results/STEM.json` (a field a line), `results/STEM.md` and, where there is a report, `results/STEM.html`.
 
     Args:
@@ -21,11 +23,12 @@ def publish(result: BenchmarkResult, stem: str, *, report: Path | None = None, n
         stem: of the files.
         report: a page without pictures.
         name: what the script was given before the data folder.
+        given: all that it was given, where that is not NAME DATA OUT.
     """
     RESULTS.mkdir(exist_ok=True)
     fields = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in result.to_json().items())
     (RESULTS / f"{stem}.json").write_text("{\n" + ",\n".join(fields) + "\n}\n", encoding="utf-8")
-    given = " ".join(filter(None, [name, result.settings["data"], "OUT"]))
+    given = given or " ".join(filter(None, [name, result.settings["data"], "OUT"]))
     command = f"python benchmarks/{Path(sys.argv[0]).name} {given}"
     versions = ", ".join(f"{package} {version}" for package, version in result.versions.items())
     text = f"{markdown_table(result)}\n\nCommand: `{command}`\n\nComputing time {result.seconds:.0f} s; {versions}.\n"

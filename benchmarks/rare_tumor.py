@@ -13,9 +13,9 @@ Usage: python benchmarks/rare_tumor.py DATA OUT [--slices 60 20 200] [--folds 0 
        python benchmarks/rare_tumor_results.py DATA OUT
 
 DATA holds class folders `tumor/` and `no_tumor/`, masks and a `metadata.csv` with patients. A stopped run goes on, and
-several processes may share OUT, each with arms or folds of its own. What classifiers said of these very images is
-published in `results/rare-tumor-cells.jsonl` and not done again, unless `--anew` is given. The second command writes
-`results/rare-tumor*`.
+several processes may share OUT, each with folds, or generators, of its own. What classifiers of these very images,
+folds and arms said is published in `results/rare-tumor-cells.jsonl`, and is not done again while it lies there. The
+second command writes `results/rare-tumor*`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ import logging
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +40,17 @@ from braingan.data.preparation import prepare_folder
 from braingan.data.preprocessing import Preprocessing
 from braingan.data.split import Split, split_files
 from braingan.evaluation.classifier import ClassifierSettings, predict, train_classifier
+from braingan.evaluation.recipes import SHOWN_AS
 from braingan.generation.samples import draw_samples
 from braingan.generation.settings import TrainingSettings
 from braingan.generation.storage import StoredGenerator
 from braingan.generation.train import train_generator
+from braingan.versions import versions
 
 log = logging.getLogger("braingan")
 
 RESULTS = Path(__file__).parent / "results"
-PUBLISHED = RESULTS / "rare-tumor-cells.jsonl"  # the images' fingerprint, then a line for each classifier
+PUBLISHED = RESULTS / "rare-tumor-cells.jsonl"  # what all have in common, then a line for each classifier
 FOLDS, SEEDS, SLICES, SIZE, COUNT = 5, 3, (20, 60, 200), 64, 800
 CLASSIFIER = ClassifierSettings(steps=350)
 MAIN = 60  # tumour slices at which all arms and the ablation are run
@@ -69,6 +72,10 @@ class Arm:
     share: float | None = 0.5
     options: Mapping[str, Any] = field(default_factory=dict)
     training: tuple[int, int] = (1000, 24)
+
+    def to_json(self) -> dict[str, Any]:
+        """All that it is."""
+        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
 
     @property
     def generator(self) -> str:
@@ -143,20 +150,26 @@ class Study:
 
     @property
     def fingerprint(self) -> str:
-        """Of the images: names, content and labels, in their order."""
+        """Of all that arms have in common: images, patients and masks, folds, and how classifiers are trained."""
         files = split_files(self.images, range(len(self.images)))
-        return fingerprint([[own.file, own.sha256, own.label] for own in files])
+        masks = None if self.images.masks is None else sha256(self.images.masks.numpy().tobytes()).hexdigest()
+        shared = [SIZE, COUNT, FOLDS, SHOWN_AS, asdict(CLASSIFIER), masks]
+        return fingerprint([*shared, [[own.file, own.sha256, own.label, own.group] for own in files]])
 
     def take_published(self) -> None:
-        """Write the cells that are published and not there."""
+        """Write the cells that are published and not there.
+
+        Raises:
+            SystemExit: what is published is of other images or settings, and would be mixed with these.
+        """
         lines = PUBLISHED.read_text(encoding="utf-8").splitlines() if PUBLISHED.exists() else []
-        if not lines or json.loads(lines[0])["images"] != self.fingerprint:
-            return
+        if lines and json.loads(lines[0])["study"] != self.fingerprint:
+            raise SystemExit(f"{PUBLISHED} is of other images or settings; move it away to start anew")
         for line in lines[1:]:
             own = json.loads(line)
-            path = Cell(*own.pop("cell")).path(self.out)
-            if not path.exists():
-                write_json(path, own)
+            cell = Cell(*own.pop("cell"))
+            if not cell.path(self.out).exists() and own["how"] == (ARMS | ABLATION)[cell.arm].to_json():
+                write_json(cell.path(self.out), own)
 
     def training(self, fold: int, slices: int | None) -> list[int]:
         """Images that an arm may learn from: all healthy ones, and some with tumours."""
@@ -212,7 +225,7 @@ def run(study: Study, cell: Cell, arm: Arm) -> None:
     write_json(
         cell.path(study.out),
         {"tumor": [round(value, 5) for value in said.tolist()], "generator_seconds": spent,
-         "classifier_seconds": round(time.monotonic() - started, 1)},
+         "classifier_seconds": round(time.monotonic() - started, 1), "how": arm.to_json(), "versions": versions()},
     )  # fmt: skip
     log.info("%s, %s slices, fold %d, seed %d", cell.arm, cell.slices or "all", cell.fold, cell.seed)
 
@@ -225,15 +238,14 @@ def main() -> None:
     parser.add_argument("--slices", type=int, nargs="+", default=[60, 20, 200], choices=SLICES)
     parser.add_argument("--folds", type=int, nargs="+", default=list(range(FOLDS)), choices=range(FOLDS))
     parser.add_argument("--ablation", action="store_true", help="run the ablation, too")
-    parser.add_argument("--anew", action="store_true", help="do what is published again")
     parser.add_argument("--arms", nargs="+", choices=[*ARMS, *ABLATION], help="only these")
     asked = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     study = Study(asked.data, asked.out)
-    if not asked.anew:
-        study.take_published()
+    study.take_published()
     arms = ARMS | ABLATION
-    for arm, slices in cells_of(asked.slices, ablation=asked.ablation):
+    ablation = asked.ablation or bool(set(asked.arms or ()) & set(ABLATION))
+    for arm, slices in cells_of(asked.slices, ablation=ablation):
         for fold in sorted(set(asked.folds) & set(folds_of(arm))) if arm in (asked.arms or arms) else ():
             for seed in range(SEEDS):
                 cell = Cell(arm, slices, fold, seed)

@@ -3,8 +3,9 @@
 Usage: python benchmarks/rare_tumor_results.py DATA OUT
 
 OUT is what `rare_tumor.py` wrote, all of it or so far. Writes `results/rare-tumor.{json,md,png}` and what every
-classifier said of every image, `results/rare-tumor-cells.jsonl`; no pictures of patients are in these. Rows whose
-classifiers are neither in OUT nor published that way are kept from the `rare-tumor.json` that is there, and marked.
+classifier said of every image, `results/rare-tumor-cells.jsonl`; no pictures of patients are in these. Numbers of
+tumour slices of which no classifier is in OUT or published that way keep their rows of the `rare-tumor.json` that is
+there, marked (hollow in the figure): these are of an earlier day.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def read_cells(study: Study, arm: str, slices: int | None) -> Cells | None:
 
 def publish_cells(study: Study) -> None:
     """Write what every classifier said, so that nobody has to train it again."""
-    lines = [json.dumps({"images": study.fingerprint})]
+    lines = [json.dumps({"study": study.fingerprint})]
     for arm, slices in cells_of(SLICES, ablation=True):
         for fold in folds_of(arm):
             for seed in range(SEEDS):
@@ -69,6 +70,11 @@ def publish_cells(study: Study) -> None:
                 if path.exists():
                     lines.append(json.dumps({"cell": [arm, slices, fold, seed]} | read_json(path)))
     PUBLISHED.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def published_cells() -> list[dict[str, Any]]:
+    """What `publish_cells` wrote."""
+    return [json.loads(line) for line in PUBLISHED.read_text(encoding="utf-8").splitlines()[1:]]
 
 
 def probabilities(study: Study, arm: str, slices: int | None) -> np.ndarray | None:
@@ -113,13 +119,13 @@ def results(study: Study) -> list[Row]:
         row["generator_seconds"] = [cells[fold, 0]["generator_seconds"] for fold in folds]
         row["classifier_seconds"] = [cell["classifier_seconds"] for cell in cells.values()]
         rows.append(row)
-    there = {(row["arm"], row["tumor_slices"]) for row in rows}
-    rows += [row for row in kept_rows() if (row["arm"], row["tumor_slices"]) not in there]
+    there = {row["tumor_slices"] for row in rows}
+    rows += [row for row in kept_rows() if row["tumor_slices"] not in there]
     return sorted(rows, key=lambda row: row["tumor_slices"] or 10**6)
 
 
 def kept_rows() -> list[Row]:
-    """The rows that are published, marked with the versions that made them."""
+    """The rows of the arms that are published, marked with the versions that made them."""
     path = RESULTS / "rare-tumor.json"
     found = read_json(path) if path.exists() else {"rows": []}
     return [row | {"made_by": row.get("made_by", found["versions"])} for row in found["rows"]]
@@ -148,11 +154,13 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def ablation_table(rows: Sequence[Row]) -> str:
-    """Markdown: variants of `insert`."""
-    lines = _head("variant", "folds", *NAMES, *(f"{name} against insert" for name in NAMES[:2]))
+    """Markdown: variants of `insert`, beside `insert` in the same folds."""
+    lines = _head("variant", "folds", *NAMES, "`insert` there (F1, AUROC)",
+                  *(f"{name} against `insert`" for name in NAMES[:2]))  # fmt: skip
     for row in rows:
+        there = ", ".join(f"{row['against_insert'][metric]['value_a']:.3f}" for metric in METRICS[:2])
         told = [_interval(row, "insert", metric) for metric in METRICS[:2]]
-        lines.append(_line(row["arm"], len(row["folds"]), *_scores(row), *told))
+        lines.append(_line(row["arm"], ", ".join(map(str, row["folds"])), *_scores(row), there, *told))
     return "\n".join(lines)
 
 
@@ -189,6 +197,8 @@ def draw(rows: Sequence[Row], every: float, path: Path) -> None:
             at = [row["tumor_slices"] or every for row in own]
             means, spreads = ([row[metric][kind] for row in own] for kind in ("mean", "std"))
             axes.errorbar(at, means, spreads, color=colour, marker="o", capsize=3, label=label)
+            kept = [place for place, row in enumerate(own) if "made_by" in row]
+            axes.plot([at[place] for place in kept], [means[place] for place in kept], "o", color=colour, mfc="white")
         axes.set_xscale("log")
         axes.set_xticks([*SLICES, every], [*map(str, SLICES), f"{every:.0f} (all)"])
         axes.minorticks_off()
@@ -230,9 +240,12 @@ def main(data: Path, out: Path) -> None:
         f"{arm}, {slices} slices, {name}": worth(arms, arm, slices, metric, every)
         for slices in SLICES for arm in ("paste", "insert") for metric, name in zip(METRICS[:2], NAMES[:2], strict=True)
     }  # fmt: skip
-    there = {(row["arm"], row["tumor_slices"]) for row in rows}
-    lacking = [f"{arm} at {slices or 'all'}" for arm, slices in cells_of(SLICES, ablation=True)
-               if (arm, slices) not in there]  # fmt: skip
+    folds = {(row["arm"], row["tumor_slices"]): row.get("folds", list(range(FOLDS))) for row in rows}
+    lacking = []
+    for arm, slices in cells_of(SLICES, ablation=True):
+        missing = sorted(set(folds_of(arm)) - set(folds.get((arm, slices), ())))
+        where = f" in fold {', '.join(map(str, missing))}" if len(missing) < len(folds_of(arm)) else ""
+        lacking += [f"{arm} at {slices or 'all'}{where}"] if missing else []
     facts = {
         "not_there_yet": lacking,
         "command": f"python benchmarks/rare_tumor.py {data.name} OUT --ablation", "size": SIZE,
@@ -248,9 +261,9 @@ def main(data: Path, out: Path) -> None:
     parts = [table(arms), *([ablation_table(variants)] if variants else [])]
     if lacking:
         parts.append(f"Not there yet: {', '.join(lacking)}.")
-    if earlier := [row["made_by"] for row in arms if "made_by" in row]:
-        parts.append(f"† Classifiers of an earlier day, not published one by one: {_told(earlier[0])}.")
-    told = _told(versions())
+    if earlier := {_told(row["made_by"]) for row in arms if "made_by" in row}:
+        parts.append(f"† Classifiers of an earlier day, not published one by one: {'; '.join(sorted(earlier))}.")
+    told = "; ".join(sorted({_told(cell["versions"]) for cell in published_cells()}))
     parts.append(f"Command: `{facts['command']}`; {told}.")
     (RESULTS / "rare-tumor.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     draw(arms, every, RESULTS / "rare-tumor.png")

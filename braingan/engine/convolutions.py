@@ -98,7 +98,7 @@ class _Convolve(torch.autograd.Function):
             )
             made = _spread(images, weight, (height, width), stride, padding)
             return made if bias is None else made.add_(bias.view(-1, 1, 1))  # float32: what looks at images wants it
-        if not transposed and (size := _size_made(images, weight, stride, padding))[0] * size[1] <= TINY:
+        if not transposed and (size := _tiny(images, weight, stride, padding)):
             made = _multiply(images, weight, size, stride, padding)
             return made if bias is None else made.add_(bias.view(-1, 1, 1))
         convolve = F.conv_transpose2d if transposed else F.conv2d
@@ -144,20 +144,21 @@ def _spread(narrow: Tensor, weight: Tensor, size: Pair, stride: Pair, padding: P
     return F.fold(patches, size, weight.shape[2:], padding=padding, stride=stride)
 
 
-def _size_made(images: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Pair:
-    """Height and width of what a convolution makes."""
+def _tiny(images: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Pair | None:
+    """Height and width of what a convolution makes, where that is tiny; None also for what torch has to refuse."""
     height, width = (
         (side + 2 * pad - kernel) // step + 1
         for side, pad, kernel, step in zip(images.shape[2:], padding, weight.shape[2:], stride, strict=True)
     )
-    return height, width
+    fits = min(height, width) >= 1 and images.shape[1] == weight.shape[1]
+    return (height, width) if fits and height * width <= TINY else None
 
 
 def _multiply(wide: Tensor, weight: Tensor, size: Pair, stride: Pair, padding: Pair) -> Tensor:
-    """A convolution: patches times the kernel. (N, C, H, W), (K, C, kh, kw) -> (N, K, *size), channels last."""
+    """A convolution: patches times the kernel. (N, C, H, W), (K, C, kh, kw) -> (N, K, *size), laid out as torch's."""
     kernel = weight.permute(0, 2, 3, 1).reshape(len(weight), -1)
-    made = _patches(wide, weight, size, stride, padding) @ kernel.t()
-    return made.view(len(wide), *size, -1).permute(0, 3, 1, 2)
+    made = (_patches(wide, weight, size, stride, padding) @ kernel.t()).view(len(wide), *size, -1).permute(0, 3, 1, 2)
+    return made.contiguous() if wide.is_contiguous() and weight.is_contiguous() else made
 
 
 def _scatter(narrow: Tensor, wide: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
@@ -174,7 +175,7 @@ def _scatter(narrow: Tensor, wide: Tensor, weight: Tensor, stride: Pair, padding
             below, beside = row + down * (rows - 1) + 1, column + right * (columns - 1) + 1
             made[:, row:below:down, column:beside:right].add_(patches[:, :, :, row, column])
     inner = made[:, padding[0] : padding[0] + height, padding[1] : padding[1] + width]
-    return inner.permute(0, 3, 1, 2).to(wide.dtype)
+    return inner.permute(0, 3, 1, 2).to(wide.dtype).contiguous(memory_format=torch.channels_last)
 
 
 def _gather(narrow: Tensor, wide: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ import torch
 from timm.data.mixup import Mixup
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that everybody uses
-from torchvision.transforms.v2 import TrivialAugmentWide
+from torchvision.transforms.v2 import RandAugment, TrivialAugmentWide
 
 ROTATION = math.radians(10)
 SHIFT = 0.06  # of the image's side
@@ -24,26 +24,22 @@ MIXUP_ALPHA = 0.8  # with this CutMix, and either as often: Touvron et al., "Dei
 CUTMIX_ALPHA = 1.0
 
 TRIVIAL_SHIFT = 32 / 224  # of the image's side: the wide space's 32 pixels, where it was made for photographs
-# As RandAugment has them. Shears are about a corner: the wide space's 0.99 moves the middle out of sight.
-TRIVIAL_SHEAR, TRIVIAL_LIGHT = 0.3, 0.9
-
-
-def _up_to(most: float, *, height: bool = False, width: bool = False) -> tuple[Callable[[int, int, int], Tensor], bool]:
-    """Strengths from 0 to `most`, of the height or width where asked; signed."""
-    return lambda bins, h, w: torch.linspace(0.0, most * (h if height else w if width else 1), bins), True
+# Taken from RandAugment. Shears are about a corner, and the wide space's move the middle out of sight; the others' turn
+# dark images black.
+MILDER = ("ShearX", "ShearY", "Brightness", "Contrast", "Posterize")
 
 
 class _Trivial(TrivialAugmentWide):  # type: ignore[misc]
     """In which every image can still be seen: the wide space was made for photographs."""
 
-    _AUGMENTATION_SPACE: ClassVar = TrivialAugmentWide._AUGMENTATION_SPACE | {
-        "TranslateX": _up_to(TRIVIAL_SHIFT, width=True),
-        "TranslateY": _up_to(TRIVIAL_SHIFT, height=True),
-        "ShearX": _up_to(TRIVIAL_SHEAR),
-        "ShearY": _up_to(TRIVIAL_SHEAR),
-        "Brightness": _up_to(TRIVIAL_LIGHT),
-        "Contrast": _up_to(TRIVIAL_LIGHT),
-    }
+    _AUGMENTATION_SPACE: ClassVar = (
+        TrivialAugmentWide._AUGMENTATION_SPACE
+        | {name: RandAugment._AUGMENTATION_SPACE[name] for name in MILDER}
+        | {
+            "TranslateX": (lambda bins, _, width: torch.linspace(0.0, TRIVIAL_SHIFT * width, bins), True),
+            "TranslateY": (lambda bins, height, _: torch.linspace(0.0, TRIVIAL_SHIFT * height, bins), True),
+        }
+    )
 
 
 TRIVIAL = _Trivial()
@@ -78,10 +74,10 @@ def augment_batch(images: Tensor) -> Tensor:
 def augment_strongly(images: Tensor) -> Tensor:
     """Change each image by one operation of a strength of its own: shear, rotate, equalise, posterise, ...
 
-    TrivialAugment with its wide space, but for shifts (at most a seventh of the side), shears (0.3), brightness and
-    contrast (0.9): the wide space's would move a small image out of sight, or turn it black. What comes into view at
-    the edges is black. The operation is the same for all channels of an image, and each is taken as a grey image of
-    its own: channels need not be colours. "Color" then changes nothing.
+    TrivialAugment with its wide space, but for shifts (at most a seventh of the side) and for shears, brightness,
+    contrast and posterising, which are RandAugment's: the wide space's would move a small image out of sight, or turn
+    it black. What comes into view at the edges is black. The operation is the same for all channels of an image, and
+    each is taken as a grey image of its own: channels need not be colours. "Color" then changes nothing.
 
     Args:
         images: (N, C, H, W) uint8.
@@ -89,7 +85,8 @@ def augment_strongly(images: Tensor) -> Tensor:
     Returns:
         The same shape and type. Draws from torch's random state on the CPU, wherever the images are.
 
-    Source: Mueller & Hutter, "TrivialAugment: Tuning-free Yet State-of-the-Art Data Augmentation", ICCV 2021.
+    Sources: Mueller & Hutter, "TrivialAugment: Tuning-free Yet State-of-the-Art Data Augmentation", ICCV 2021; Cubuk et
+    al., "RandAugment: Practical automated data augmentation with a reduced search space", CVPR workshops 2020.
     """
     return torch.stack([TRIVIAL(image.unsqueeze(1)).squeeze(1) for image in images])
 

@@ -18,6 +18,9 @@ Sampling = Literal["balanced", "natural"]
 Augmentation = Literal["mild", "strong"]
 
 
+SHOWN_AS = 2  # part of a cell's key: to be raised when the same recipe shall show other pixels
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A way to train on the same images; plain values, so that it can be kept as JSON and sent to other processes.

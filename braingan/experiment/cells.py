@@ -25,7 +25,7 @@ from braingan.data.locking import locked
 from braingan.data.workplace import CACHE
 from braingan.engine.devices import resolve_device
 from braingan.evaluation.classifier import predict, train_classifier
-from braingan.evaluation.recipes import seen
+from braingan.evaluation.recipes import SHOWN_AS, seen
 from braingan.evaluation.scores import score
 from braingan.experiment.arms import Arm, ArmImages, arms_named
 from braingan.experiment.images import LabelledImages
@@ -175,7 +175,7 @@ class ClassifierCell:
     def _key(self, bench: Bench) -> str:
         images = bench.images[self.fold]
         arm = arms_named([self.arm])[self.arm]
-        how = [asdict(arm.recipe), bench.settings.share if arm.shares else None, arm.seed_offset]
+        how = [SHOWN_AS, asdict(arm.recipe), bench.settings.share if arm.shares else None, arm.seed_offset]
         own = [self.arm, how, self.ratio, self.patients, self.fold, self.seed, self.generator_sha256]
         return fingerprint([bench.key, images, *own])
 

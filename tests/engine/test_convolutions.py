@@ -148,6 +148,29 @@ def test_layers_of_a_kind_that_is_not_known_are_torchs() -> None:
     assert TransposedConvolution(4, 1, 4, 2, 1)(images[:0]).shape == (0, 1, 12, 12)
 
 
+def test_what_tiny_maps_are_made_of_lies_in_memory_as_torchs_does() -> None:
+    theirs, own = pair((8, 8, 3, 2, 1, 4), transposed=False)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        images = torch.randn(2, 8, 4, 4).to(memory_format=layout)
+        layers = [layer.to(memory_format=layout) for layer in (theirs, own)]
+        assert own(images).stride() == theirs(images).stride()
+        entering = [images.clone().requires_grad_(True) for _ in layers]
+        for layer, given in zip(layers, entering, strict=True):
+            layer(given).sum().backward()
+        assert entering[1].grad is not None
+        assert entering[1].grad.stride() == images.stride()
+
+
+def test_what_torch_refuses_is_refused_in_its_words() -> None:
+    for shape, given in (((4, 4, 3, 1, 0, 2), 4), ((4, 4, 3, 1, 1, 2), 5)):
+        messages = []
+        for layer in pair(shape, transposed=False):
+            with pytest.raises(RuntimeError) as refused:
+                layer(torch.randn(1, given, 2, 2))
+            messages.append(str(refused.value))
+        assert messages[0] == messages[1]
+
+
 def test_a_strangers_network_takes_them_and_computes_the_same() -> None:
     class Doubled(nn.Conv2d):
         def forward(self, input: Tensor) -> Tensor:

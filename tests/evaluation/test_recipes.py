@@ -166,13 +166,13 @@ def test_strong_augmentation_changes_each_image_by_itself_and_all_its_channels_a
     assert torch.equal(augment_strongly(grey[:1].expand(32, -1, -1, -1)), same)
 
 
-@pytest.mark.parametrize("size", [32, 64, 224])
+@pytest.mark.parametrize("size", [32, 64])
 def test_strong_augmentation_leaves_something_to_be_seen_whatever_the_size(size: int) -> None:
     images = torch.zeros(64, 1, size, size, dtype=torch.uint8)
-    images[..., size * 3 // 8 : size * 5 // 8, size * 3 // 8 : size * 5 // 8] = 100
+    images[..., size * 3 // 8 : size * 5 // 8, size * 3 // 8 : size * 5 // 8] = 60
     torch.manual_seed(0)
-    for _ in range(8 if size < 224 else 2):
-        assert augment_strongly(images).flatten(1).amax(1).min() > 5
+    for _ in range(8):
+        assert augment_strongly(images).flatten(1).amax(1).min() > 3
 
 
 @pytest.mark.parametrize("count", [2, 7, 32])
