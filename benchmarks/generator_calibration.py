@@ -6,7 +6,7 @@ The simulated A/A studies of `verdict_calibration.py`, with patients dealt into 
 classifier, of each run and fold, has luck of its own. Arm b's three classifiers of a fold share a generator, whose luck
 is worth something to all of them: a deviation in points of accuracy for each fold. On average over generators b is as
 good as a (but for a tenth of a point, because luck moves what lies on the edge). With "3 generators", every classifier
-of a fold has one of its own. The same every time; about five minutes in one thread.
+of a fold has one of its own. The same every time; about ten minutes in one thread.
 """
 
 from __future__ import annotations
