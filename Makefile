@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 DEMO ?= demo
 QUICK := --size 32 --steps 200 --hyperparameters base_channels=16
-CLASSIFIERS := --ratio 1 --classifier-steps 100 --arms real,real+classic,combined+classic
+CLASSIFIERS := --ratio 1 --generators 1 --classifier-steps 100 --arms real,real+classic,combined+classic
 
 .PHONY: setup demo test test-all check docs
 

@@ -330,7 +330,7 @@ def benchmark(
         classifier_batch_size: images in a step of the classifier.
         folds: parts of a cross-validation by patient, each the test part once; 1 is a single split.
         repeats: how often to deal the patients into folds.
-        generators: trainings of the generator in each fold.
+        generators: trainings of the generator in each fold; `quick` has one for each seed, at most 3.
         seeds: classifiers of each arm and fold; with several generators, they take these in turn.
         split_seed: of the split by patient, and of what limits choose.
         margin: the smallest difference that would matter: 0.02 are two points.

@@ -41,9 +41,9 @@ from braingan.threads import limited
 
 log = logging.getLogger("braingan")
 
-# Between two calls on one folder; more seeds, arms and points of a curve add to what is there.
-MAY_CHANGE = {"device", "seeds", "arms", "curve", "margin"}
-DECLARED = ("seeds", "arms", "margin")  # of these, those that a verdict depends on
+# Between two calls on one folder; more seeds, generators, arms and points of a curve add to what is there.
+MAY_CHANGE = {"device", "seeds", "generators", "arms", "curve", "margin"}
+DECLARED = ("seeds", "generators", "arms", "margin")  # of these, those that a verdict depends on
 DECLARATION = "declared.json"
 
 
@@ -103,7 +103,7 @@ def _declare(out: Path, settings: BenchmarkSettings) -> list[str]:
     if not (out / DECLARATION).exists():
         write_json(out / DECLARATION, asked)
     before = read_json(out / DECLARATION)
-    changed = [f"{name} {before[name]}, now {asked[name]}" for name in DECLARED if before.get(name) != asked[name]]
+    changed = [f"{name} {before.get(name)}, now {asked[name]}" for name in DECLARED if before.get(name) != asked[name]]
     if not changed:
         return []
     return [

@@ -36,7 +36,7 @@ ALL = (
 )  # fmt: skip
 MANY_RATIOS = (0.25, 0.5, 1.0, 2.0)
 PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {"folds": 1, "repeats": 1, "generators": 1, "seeds": 3, "ratio": (1.0,), "arms": QUICK},
+    "quick": {"folds": 1, "repeats": 1, "generators": 3, "seeds": 3, "ratio": (1.0,), "arms": QUICK},
     "standard": {"folds": 5, "repeats": 1, "generators": 1, "seeds": 3, "ratio": MANY_RATIOS, "arms": ALL},
     "thorough": {"folds": 5, "repeats": 2, "generators": 2, "seeds": 4, "ratio": MANY_RATIOS, "arms": ALL},
 }
@@ -181,12 +181,18 @@ class BenchmarkSettings:
 def preset_named(name: str, **given: Any) -> dict[str, Any]:
     """The settings of a preset, less those that were given: what is None was not.
 
+    >>> preset_named("quick", seeds=2)["generators"]  # each generator needs a classifier of its own
+    2
+
     Raises:
         SettingsError: there is no such preset.
     """
     if name not in PRESETS:
         raise SettingsError(f"preset {name!r} was asked; {', '.join(PRESETS)} work")
-    return PRESETS[name] | {key: value for key, value in given.items() if value is not None}
+    chosen = PRESETS[name] | {key: value for key, value in given.items() if value is not None}
+    if given.get("generators") is None:
+        chosen["generators"] = max(1, min(chosen["generators"], chosen["seeds"]))
+    return chosen
 
 
 def numbers_of(given: float | str | Sequence[float | str], option: str) -> tuple[float, ...]:

@@ -134,6 +134,21 @@ def test_more_seeds_and_arms_and_another_margin_leave_finished_cells_as_they_are
     assert more.primary["margin"] == 0.1
 
 
+def test_the_quick_preset_trains_a_generator_for_each_of_three_seeds(
+    data: Path, tmp_path: Path, quick: Options
+) -> None:
+    options = {name: value for name, value in quick.items() if name != "generators"} | {"arms": ["real", "combined"]}
+    out = tmp_path / "out"
+    first = braingan.benchmark(data, out, **(options | {"seeds": 1}))
+    assert [own["seed"] for own in first.generators] == [0]
+    stamps = {path: path.stat().st_mtime_ns for path in out.rglob("cells/*.json")}
+    more = braingan.benchmark(data, out, **(options | {"seeds": 4}))
+    assert [own["seed"] for own in more.generators] == [0, 1, 2]
+    assert [run["generator"] for run in more.runs if run["arm"] == "combined"] == [0, 1, 2, 0]
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+    assert any("generators 1, now 3" in note for note in more.notes)
+
+
 def test_a_result_is_enough_to_run_it_again(data: Path, tmp_path: Path, single: Options) -> None:
     first = braingan.benchmark(data, tmp_path / "a", **single, split_seed=3, ratio=[0.5, 1])  # an int for a float
     again = braingan.benchmark(data, tmp_path / "b", config=tmp_path / "a" / "result.json")
