@@ -198,7 +198,8 @@ def draw(rows: Sequence[Row], every: float, path: Path) -> None:
             means, spreads = ([row[metric][kind] for row in own] for kind in ("mean", "std"))
             axes.errorbar(at, means, spreads, color=colour, marker="o", capsize=3, label=label)
             kept = [place for place, row in enumerate(own) if "made_by" in row]
-            axes.plot([at[place] for place in kept], [means[place] for place in kept], "o", color=colour, mfc="white")
+            spots = [at[place] for place in kept], [means[place] for place in kept]
+            axes.plot(*spots, "o", color=colour, markerfacecolor="white", zorder=4)
         axes.set_xscale("log")
         axes.set_xticks([*SLICES, every], [*map(str, SLICES), f"{every:.0f} (all)"])
         axes.minorticks_off()
