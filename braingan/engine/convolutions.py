@@ -157,7 +157,10 @@ def _tiny(images: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Pair |
 def _multiply(wide: Tensor, weight: Tensor, size: Pair, stride: Pair, padding: Pair) -> Tensor:
     """A convolution: patches times the kernel. (N, C, H, W), (K, C, kh, kw) -> (N, K, *size), laid out as torch's."""
     kernel = weight.permute(0, 2, 3, 1).reshape(len(weight), -1)
-    made = (_patches(wide, weight, size, stride, padding) @ kernel.t()).view(len(wide), *size, -1).permute(0, 3, 1, 2)
+    shape = (len(wide), len(weight), *size)
+    made = torch.empty(shape, dtype=wide.dtype, device=wide.device, memory_format=torch.channels_last)
+    rows = made.permute(0, 2, 3, 1).view(-1, len(weight))  # autograd forbids what comes next to change a view in place
+    torch.mm(_patches(wide, weight, size, stride, padding), kernel.t(), out=rows)
     return made.contiguous() if wide.is_contiguous() and weight.is_contiguous() else made
 
 

@@ -161,6 +161,14 @@ def test_what_tiny_maps_are_made_of_lies_in_memory_as_torchs_does() -> None:
         assert entering[1].grad.stride() == images.stride()
 
 
+def test_what_comes_next_may_work_in_place() -> None:
+    for shape in ((8, 8, 3, 2, 1, 4), (8, 8, 3, 2, 1, 16), (8, 8, 1, 1, 0, 1)):
+        for layer in pair(shape, transposed=False):
+            images = torch.randn(2, 8, shape[5], shape[5], requires_grad=True)
+            torch.relu_(layer(images)).sum().backward()
+            assert images.grad is not None
+
+
 def test_what_torch_refuses_is_refused_in_its_words() -> None:
     for shape, given in (((4, 4, 3, 1, 0, 2), 4), ((4, 4, 3, 1, 1, 2), 5)):
         messages = []
