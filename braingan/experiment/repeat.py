@@ -8,16 +8,15 @@ from pathlib import Path
 from braingan.data.folds import Folds
 from braingan.errors import SettingsError
 from braingan.experiment.result import BenchmarkResult
-from braingan.experiment.settings import FIELDS, PRESETS, BenchmarkSettings, option_of
+from braingan.experiment.settings import DEFAULT_PRESET, FIELDS, PRESETS, BenchmarkSettings, option_of
 
 FREE = {"device", "skip_bad", "allow_leakage"}  # may differ from the run that is repeated
-DEFAULT = "quick"  # the preset that nobody need ask for
 FOLDERS = ("test", "external", "generator")
 
 
 def settings_and_splits(
     asked: BenchmarkSettings, *, config: Path | None, split: Path | None, folders: dict[str, Path | None],
-    preset: str = DEFAULT,
+    preset: str,
 ) -> tuple[BenchmarkSettings, Folds | None]:  # fmt: skip
     """What to run: as asked, or as in a `result.json`.
 
@@ -41,11 +40,11 @@ def settings_and_splits(
         return asked, Folds.load(Path(split)) if split else None
     if split:
         raise SettingsError("--config and --split were both asked; --config brings its own split: give one of them")
-    if preset != DEFAULT:
+    if preset != DEFAULT_PRESET:
         raise SettingsError("--config and --preset were both asked; --config brings its own settings: leave one out")
     before = BenchmarkResult.load(config)
     settings = BenchmarkSettings.from_json({key: value for key, value in before.settings.items() if key in FIELDS})
-    default = BenchmarkSettings(**PRESETS[DEFAULT])
+    default = BenchmarkSettings(**PRESETS[DEFAULT_PRESET])
     changed = [
         name
         for name in sorted(set(FIELDS) - FREE)

@@ -42,6 +42,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+DEFAULT_PRESET = "quick"
+
+
 @dataclass(frozen=True)
 class BenchmarkSettings:
     """The options of `braingan benchmark` that decide its numbers; `docs` describe each.
