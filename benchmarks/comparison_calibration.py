@@ -15,14 +15,12 @@ import json
 import math
 import statistics
 import time
-from pathlib import Path
 
 import numpy as np
 
 import braingan
-from braingan.versions import versions
+from publish import made_with, publish_rows
 
-RESULTS = Path(__file__).parent / "results"
 PATIENTS = (10, 20, 55, 200)
 RUNS = (3, 5)
 EFFECTS = (0.0, 1.5, 3.0)
@@ -34,6 +32,7 @@ PATIENT, SLICE, WAY, RUN, CHANCE = 0.7, 0.8, 0.35, 0.25, 0.5
 SPREAD = math.hypot(PATIENT, SLICE, WAY, RUN, CHANCE)
 RESAMPLES = 500
 NORMAL = statistics.NormalDist()
+SLOPE = NORMAL.pdf(NORMAL.inv_cdf(RIGHT)) / SPREAD  # accuracy for each unit of the margin
 
 
 def study(
@@ -51,11 +50,10 @@ def study(
     groups = np.repeat(np.arange(patients), random.integers(5, 61, patients))
     targets = (random.random(len(groups)) < random.beta(*TUMOURS, patients)[groups]).astype(int)
     shared = PATIENT * random.standard_normal(patients)[groups] + SLICE * random.standard_normal(len(groups))
-    slope = NORMAL.pdf(NORMAL.inv_cdf(RIGHT)) / SPREAD
     found = []
     for right in (RIGHT, RIGHT + gain):
         margin = SPREAD * NORMAL.inv_cdf(right) + shared + WAY * random.standard_normal(patients)[groups]
-        margin = margin + effect / 100 / slope * random.standard_normal((runs, 1))
+        margin = margin + effect / 100 / SLOPE * random.standard_normal((runs, 1))
         margin = margin + RUN * random.standard_normal((runs, patients))[:, groups]
         margin = margin + CHANCE * random.standard_normal((runs, len(groups)))
         tumour = 1 / (1 + np.exp(np.where(targets == 1, -margin, margin)))
@@ -92,10 +90,8 @@ def main() -> None:
     name = "comparison-calibration" + ("" if asked.metric == "macro_f1" else f"-{asked.metric.replace(':', '-')}")
     facts = {"metric": asked.metric, "studies": asked.studies, "resamples": RESAMPLES, "gain": GAIN}
     seconds = round(time.perf_counter() - started)
-    lines = ",\n  ".join(map(json.dumps, rows))
-    head = json.dumps(facts | {"seconds": seconds, "versions": versions()})[1:-1]
-    RESULTS.joinpath(f"{name}.json").write_text(f'{{{head},\n "rows": [\n  {lines}\n ]}}\n', encoding="utf-8")
-    RESULTS.joinpath(f"{name}.md").write_text(table(rows, asked.studies, asked.metric, seconds), encoding="utf-8")
+    text = table(rows, asked.studies, asked.metric, seconds)
+    publish_rows(name, facts | {"seconds": seconds}, rows, text)
 
 
 def table(rows: list[dict[str, float]], studies: int, metric: str, seconds: int) -> str:
@@ -111,9 +107,8 @@ def table(rows: list[dict[str, float]], studies: int, metric: str, seconds: int)
             own = [row for row in rows if (row["patients"], row["runs"]) == (patients, runs)]
             shares = [f"{100 * row[name] / studies:.1f}" for name in ("false_alarms", "found") for row in own]
             text += f"| {patients} | {runs} | {' | '.join(shares)} |\n"
-    made = ", ".join(f"{package} {version}" for package, version in versions().items())
     text += f"\nCommand: `python benchmarks/comparison_calibration.py --studies {studies} --metric {metric}`\n"
-    return text + f"\nRun effects in points; {RESAMPLES} resamples; {seconds} s on one thread; {made}.\n"
+    return text + f"\nRun effects in points; {RESAMPLES} resamples; {seconds} s on one thread; {made_with()}.\n"
 
 
 if __name__ == "__main__":

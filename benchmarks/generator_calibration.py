@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import time
 from collections import Counter
 from pathlib import Path
@@ -24,13 +23,11 @@ from scipy import stats
 
 import braingan
 from braingan.evaluation.verdict import judge
-from braingan.versions import versions
-from comparison_calibration import EFFECTS, RIGHT, SPREAD, study
-from publish import RESULTS
+from comparison_calibration import EFFECTS, PATIENTS, SLOPE, study
+from publish import RESULTS, made_with, publish_rows
 from verdict_calibration import MARGIN, RESAMPLES, RUNS, VERDICTS
 
 FOLDS = (1, 5)
-PATIENTS = (10, 20, 55, 200)
 RUN_LUCK = 1.5
 LUCK = EFFECTS
 
@@ -46,16 +43,10 @@ def lucky(
         chance = RUN_LUCK * random.standard_normal((RUNS, folds))
         if number:
             chance += luck * random.standard_normal((generators, folds))[np.arange(RUNS) % generators]
-        margin = np.log(own[..., 1] / own[..., 0]) * np.where(targets == 1, 1, -1) + chance[:, dealt] / 100 / slope()
+        margin = np.log(own[..., 1] / own[..., 0]) * np.where(targets == 1, 1, -1) + chance[:, dealt] / 100 / SLOPE
         tumour = 1 / (1 + np.exp(np.where(targets == 1, -margin, margin)))
         moved.append(np.stack([1 - tumour, tumour], axis=2))
     return targets, *moved, groups, dealt
-
-
-def slope() -> float:
-    """Accuracy for each unit of the margin by which slices are classified rightly."""
-    normal = statistics.NormalDist()
-    return normal.pdf(normal.inv_cdf(RIGHT)) / SPREAD
 
 
 def simulate(studies: int, patients: int, folds: int, luck: float, generators: int) -> dict[str, Any]:
@@ -89,9 +80,8 @@ def table(rows: list[dict[str, Any]], studies: int, seconds: int) -> str:
         for luck in LUCK:
             cells = [patients, luck, *(alarms.get((patients, luck, *design), "") for design in designs)]
             text += f"| {' | '.join(map(str, cells))} |\n"
-    made = ", ".join(f"{package} {version}" for package, version in versions().items())
     text += f"\nCommand: `python benchmarks/generator_calibration.py --studies {studies}`; {RESAMPLES} resamples, "
-    return text + f"{seconds} s on one thread beside other work; {made}.\n"
+    return text + f"{seconds} s on one thread; {made_with()}.\n"
 
 
 def main() -> None:
@@ -109,11 +99,8 @@ def main() -> None:
                     print(json.dumps(rows[-1]), flush=True)
     seconds = round(time.perf_counter() - started)
     facts = {"studies": asked.studies, "runs": RUNS, "luck_of_classifiers": RUN_LUCK, "resamples": RESAMPLES}
-    head = json.dumps(facts | {"seconds": seconds, "versions": versions()})[1:-1]
-    lines = ",\n  ".join(map(json.dumps, rows))
-    asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / "generator-calibration.md").write_text(table(rows, asked.studies, seconds), encoding="utf-8")
-    (asked.out / "generator-calibration.json").write_text(f'{{{head},\n "rows": [\n  {lines}\n ]}}\n', encoding="utf-8")
+    text = table(rows, asked.studies, seconds)
+    publish_rows("generator-calibration", facts | {"seconds": seconds}, rows, text, asked.out)
 
 
 if __name__ == "__main__":

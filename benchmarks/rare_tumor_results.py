@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 import braingan
 from braingan.data.files import read_json
 from braingan.versions import versions
-from publish import RESULTS
+from publish import RESULTS, made_with
 from rare_tumor import (
     ABLATION,
     CLASSIFIER,
@@ -164,10 +164,6 @@ def ablation_table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def _told(made_by: dict[str, str]) -> str:
-    return ", ".join(f"{package} {version}" for package, version in made_by.items())
-
-
 def _head(*names: str) -> list[str]:
     return [_line(*names), _line(*["---"] * len(names))]
 
@@ -262,9 +258,9 @@ def main(data: Path, out: Path) -> None:
     parts = [table(arms), *([ablation_table(variants)] if variants else [])]
     if lacking:
         parts.append(f"Not there yet: {', '.join(lacking)}.")
-    if earlier := {_told(row["made_by"]) for row in arms if "made_by" in row}:
+    if earlier := {made_with(row["made_by"]) for row in arms if "made_by" in row}:
         parts.append(f"† Classifiers of an earlier day, not published one by one: {'; '.join(sorted(earlier))}.")
-    told = "; ".join(sorted({_told(cell["versions"]) for cell in published_cells()}))
+    told = "; ".join(sorted({made_with(cell["versions"]) for cell in published_cells()}))
     parts.append(f"Command: `{facts['command']}`; {told}.")
     (RESULTS / "rare-tumor.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     draw(arms, every, RESULTS / "rare-tumor.png")

@@ -28,10 +28,9 @@ from scipy import stats
 
 import braingan
 from braingan.evaluation.verdict import Judgement, Verdict, judge
-from braingan.versions import versions
 from comparison_calibration import EFFECTS, PATIENTS, study
+from publish import RESULTS, made_with, publish_rows
 
-RESULTS = Path(__file__).parent / "results"
 RUNS = 3
 GAIN = 0.05  # of macro-F1
 GAIN_OF_ACCURACY = 0.0483  # which gives that, from 80 % right and 35 % of slices with tumour, without a run effect
@@ -103,9 +102,8 @@ def table(rows: list[dict[str, Any]], studies: int, seconds: int) -> str:
         f"\nWith {USUAL_RESAMPLES} resamples instead of {RESAMPLES}, {changed} of {studies} verdicts change (A/A, "
         f"{CHECKED[0]} patients, run effect {CHECKED[1]}).\n"
     )
-    made = ", ".join(f"{package} {version}" for package, version in versions().items())
     text += f"\nCommand: `python benchmarks/verdict_calibration.py --studies {studies}`\n"
-    return text + f"\n{RESAMPLES} resamples; {seconds} s on one thread; {made}.\n"
+    return text + f"\n{RESAMPLES} resamples; {seconds} s on one thread; {made_with()}.\n"
 
 
 def main() -> None:
@@ -123,13 +121,8 @@ def main() -> None:
                 print(json.dumps(rows[-1]), flush=True)
     facts = {"metric": "macro_f1", "studies": asked.studies, "runs": RUNS, "resamples": RESAMPLES, "margin": MARGIN}
     seconds = round(time.perf_counter() - started)
-    lines = ",\n  ".join(map(json.dumps, rows))
-    head = json.dumps(facts | {"seconds": seconds, "versions": versions()})[1:-1]
-    asked.out.mkdir(parents=True, exist_ok=True)
-    asked.out.joinpath("verdict-calibration.json").write_text(
-        f'{{{head},\n "rows": [\n  {lines}\n ]}}\n', encoding="utf-8"
-    )
-    asked.out.joinpath("verdict-calibration.md").write_text(table(rows, asked.studies, seconds), encoding="utf-8")
+    text = table(rows, asked.studies, seconds)
+    publish_rows("verdict-calibration", facts | {"seconds": seconds}, rows, text, asked.out)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import logging
 import shutil
 import sys
@@ -40,8 +39,7 @@ from braingan.data.files import read_json, write_json
 from braingan.data.preparation import prepare_folder
 from braingan.data.preprocessing import Preprocessing
 from braingan.testing import Copycat, Noise, Oracle
-from braingan.versions import versions
-from publish import RESULTS, publish
+from publish import made_with, publish, publish_rows
 
 log = logging.getLogger("braingan")
 
@@ -135,13 +133,9 @@ def controls_table(out: Path) -> None:
     for row in rows:
         cells = [row["against real"], f"{100 * row['mean_difference']:+.1f}", f"{100 * row['std']:.1f}"]
         text += f"| {' | '.join(map(str, [*cells, *(row[name] for name in heads[3:])]))} |\n"
-    made = ", ".join(f"{package} {version}" for package, version in versions().items())
-    text += f"\nCommand: `python benchmarks/verdict_checks.py controls OUT --studies {len(found)}`; {made}.\n"
-    facts = {"studies": len(found), "most_helps": most, "macro_f1_real": real, "versions": versions()}
-    lines = ",\n  ".join(map(json.dumps, rows))
-    head = json.dumps(facts)[1:-1]
-    (RESULTS / "verdict-controls.json").write_text(f'{{{head},\n "rows": [\n  {lines}\n ]}}\n', encoding="utf-8")
-    (RESULTS / "verdict-controls.md").write_text(text, encoding="utf-8")
+    text += f"\nCommand: `python benchmarks/verdict_checks.py controls OUT --studies {len(found)}`; {made_with()}.\n"
+    facts = {"studies": len(found), "most_helps": most, "macro_f1_real": real}
+    publish_rows("verdict-controls", facts, rows, text)
 
 
 def oracle(name: str, data: Path, out: Path, *, train_patients: int, others: Path | None, **options: Any) -> None:
