@@ -3,8 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 DEMO ?= demo
-QUICK := --size 32 --steps 200 --hyperparameters base_channels=16
-CLASSIFIERS := --ratio 1 --generators 1 --classifier-steps 100 --arms real,real+classic,combined+classic
+QUICK := --size 32 --steps 200 --precision float32 --hyperparameters base_channels=16
+CLASSIFIERS := --ratio 1 --generators 1 --classifier-steps 100 --classifier-precision float32 --arms real,real+classic,combined+classic
 
 .PHONY: setup demo test test-all check docs
 
