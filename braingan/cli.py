@@ -24,6 +24,7 @@ import typer
 from braingan import api
 from braingan.entry_points import PluginInfo
 from braingan.errors import BrainganError, SettingsError, StoppedError
+from braingan.memory import keep_freed_memory
 from braingan.progress import speaks
 
 # What goes wrong with a user's disk or names, and is no defect of braingan.
@@ -49,6 +50,7 @@ Shown = tuple[str, Any]  # what a person reads, what --json prints
 
 def main() -> None:
     """Entry point of the console script."""
+    keep_freed_memory()
     logging.basicConfig(level=logging.INFO if speaks() else logging.ERROR, format="%(message)s", stream=sys.stderr)
     logging.captureWarnings(capture=True)
     for chatty in ("httpx", "huggingface_hub", "timm", "PIL", "distributed", "asyncio"):

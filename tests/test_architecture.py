@@ -21,7 +21,7 @@ ROOMS = [
     "api",
     "cli",
 ]
-LEAVES = {"entry_points", "errors", "progress", "threads", "versions"}  # everybody may use these
+LEAVES = {"entry_points", "errors", "memory", "progress", "threads", "versions"}  # everybody may use these
 ROOF = {"__init__", "testing"}  # these may use every room
 
 

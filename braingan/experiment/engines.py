@@ -17,6 +17,7 @@ import torch
 from joblib.externals.loky import get_reusable_executor
 
 from braingan.errors import BrainganError, SettingsError
+from braingan.memory import keep_freed_memory
 
 log = logging.getLogger("braingan")
 
@@ -89,14 +90,20 @@ class Engine:
 
     def _parallel(self, function: Callable[[Item], Result], items: dict[int, Item]) -> Iterator[tuple[int, Result]]:
         backend = "loky" if self.name == "local" else self.name
+        called = _in_own_process if self.name == "local" else _numbered
         with joblib.parallel_config(backend=backend, n_jobs=self.at_once if self.name == "local" else -1):
             as_they_come = "list" if self.name == "ray" else "generator_unordered"  # Ray's backend has no other way
             parallel = joblib.Parallel(batch_size=1, pre_dispatch="all", return_as=as_they_come)
-            yield from parallel(joblib.delayed(_numbered)(function, number, item) for number, item in items.items())
+            yield from parallel(joblib.delayed(called)(function, number, item) for number, item in items.items())
 
 
 def _numbered(function: Callable[[Item], Result], number: int, item: Item) -> tuple[int, Result]:
     return number, function(item)
+
+
+def _in_own_process(function: Callable[[Item], Result], number: int, item: Item) -> tuple[int, Result]:
+    keep_freed_memory()  # a cluster's workers may be there for others, too
+    return _numbered(function, number, item)
 
 
 def share_of_cores(at_once: int) -> int:
