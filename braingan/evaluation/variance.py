@@ -18,8 +18,10 @@ class VarianceSplit:
         split: from fold to fold: other training and other test patients; where each fold has one generator, that
             generator, too.
         generator: from one training of the generator to another in the same fold; None where each fold has one, or each
-            generator one classifier, whose luck could not be told from it.
+            generator one classifier, whose luck cannot be told from it.
         classifier: from one seed of the classifier to another with the same images; None where there is one.
+        training: the luck of a generator and that of its classifier together, where each generator has one classifier;
+            else None.
         folds: how many there are.
         generators: in each fold.
         seeds: classifiers of each generator.
@@ -28,6 +30,7 @@ class VarianceSplit:
     split: float | None
     generator: float | None
     classifier: float | None
+    training: float | None
     folds: int
     generators: int
     seeds: int
@@ -66,7 +69,8 @@ def split_variance(scores: Sequence[Sequence[Sequence[float]]] | np.ndarray) -> 
     if folds > 1:
         luck = (within or 0.0) / seeds if among is None else among
         split = max(0.0, float(below.mean(axis=1).var(ddof=1)) - luck / generators)
-    return VarianceSplit(_root(split), _root(between), _root(within), folds, generators, seeds)
+    together = among if seeds == 1 else None
+    return VarianceSplit(_root(split), _root(between), _root(within), _root(together), folds, generators, seeds)
 
 
 def _root(variance: float | None) -> float | None:

@@ -38,6 +38,9 @@ RANKED: dict[str, Value] = {
 THRESHOLD: dict[str, Value] = {
     "macro F1, chosen threshold": lambda own: (own.get("at_threshold") or {}).get("macro", {}).get("f1"),
 }
+LUCK = {  # sources of spread: see `split_variance`
+    "split": "Split", "generator": "Generator", "classifier": "Classifier", "training": "Generator and classifier",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,12 @@ def gap(result: BenchmarkResult) -> dict[str, float] | None:
         return {}
     others = (arm for arm in f1 if arm not in {REAL, ORACLE} and not arm.endswith(PATIENTS))
     return {arm: (f1[arm] - f1[REAL]) / whole for arm in others}
+
+
+def sources_of_luck(result: BenchmarkResult) -> dict[str, str]:
+    """What makes scores differ, as far as this result shows it: key in `variance` -> head of a column."""
+    found = result.variance.values()
+    return {name: head for name, head in LUCK.items() if any(own.get(name) is not None for own in found)}
 
 
 def ratio_of(result: BenchmarkResult, arm: str) -> float:

@@ -40,6 +40,13 @@ def test_what_was_not_varied_is_not_known() -> None:
     assert confounded.split == 0
 
 
+def test_generators_with_one_classifier_each_show_the_luck_of_both_together() -> None:
+    random = np.random.default_rng(2)
+    found = [split_variance(simulated(random, 0.05, 0.02, 0.01)[:, :, :1]) for _ in range(300)]
+    assert np.mean([one.training**2 for one in found]) == pytest.approx(0.02**2 + 0.01**2, rel=0.1)
+    assert split_variance(simulated(random, 0.05, 0.02, 0.01)).training is None
+
+
 def test_another_shape_is_refused() -> None:
     with pytest.raises(DataError, match=r"scores are \(3,\); \(folds, generators, seeds\) works"):
         split_variance(np.zeros(3))
