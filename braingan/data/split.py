@@ -23,6 +23,7 @@ FOLDS = 5  # a fifth of the patients for test, a fifth for validation
 TRIES = 50  # shuffles tried before a split is called impossible
 
 GroupedBy = Literal["patient", "twins", "file"]
+UNITS: dict[GroupedBy, str] = {"patient": "patient", "twins": "picture", "file": "file"}  # what a group is, in words
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -35,7 +36,7 @@ class Comparison:
         degrees_of_freedom: of the t distribution that the interval is made with.
         patients: how many there are.
         images: how many there are.
-        runs: training runs of a and of b.
+        runs: independent training runs of a and of b; those of a batch count as one.
         covers_runs: whether the interval includes that another training run gives another classifier. If not (a and
             b have one run each), it holds for these two trained classifiers and not for the ways they were trained.
     """
@@ -83,7 +84,7 @@ def compare(
     classifier counts, too::
 
         V  = G / (G - 1) * variance over resamples of (mean of b's runs - mean of a's runs)
-           + sum over a and b with R > 1 runs of max(0, S - C) / R
+           + sum over a and b with R > 1 runs of max(0, S - C) / R  (for batches: times the sum of squared weights)
 
     with G patients, S the variance between the measures of the runs, and C the share of S that comes from the choice of
     patients, which the first term has already: the variance over resamples of a run's distance to the mean of the runs
@@ -124,8 +125,9 @@ def compare(
             of different folds have different scales; a fold, or a class in it, without positives and negatives is left
             out. Other measures are of all images together.
         batches: for a and for b, (runs,) what runs have in common, such as the generator whose images they learned
-            from. Their luck is then no one run's own: runs of a batch are averaged and count as one. Without it, every
-            run was trained independently of the others.
+            from. Their luck is then no one run's own: runs of a batch are averaged and count as one; a larger batch
+            weighs more, so that the difference stays that of the means over all runs. Without it, every run was
+            trained independently of the others.
         resamples: 2 or more.
         seed: of the resamples, 0 or more.
         confidence: of the interval, between 0 and 1.
@@ -153,10 +155,13 @@ def compare(
     blocks = _resamples(measure, images, resamples, seed)
     pairs = [[_values(runs, counts) for runs in evaluators] for counts in blocks]
     drawn = [np.concatenate(values, axis=1) for values in zip(*pairs, strict=True)]
+    weights = [np.full(len(own), 1 / len(own)) for own in points]
     if batches is not None:
+        weights = [_shares(*own) for own in zip(points, batches, strict=True)]
         points, drawn = ([_batched(*own) for own in zip(values, batches, strict=True)] for values in (points, drawn))
-    difference = float(points[1].mean() - points[0].mean())
-    error, freedom = _spread(points, drawn, images)
+    value_a, value_b = (float(own @ share) for own, share in zip(points, weights, strict=True))
+    difference = value_b - value_a
+    error, freedom = _spread(points, drawn, weights, images)
     low, high, p_value = _interval(difference, error, freedom, images.patients, confidence)
     limit = 2.0 if measure.kind == "brier" and images.classes > 2 else 1.0
     return Comparison(
@@ -166,13 +171,13 @@ def compare(
         p_value=p_value,
         metric=measure.name,
         confidence=confidence,
-        value_a=float(points[0].mean()),
-        value_b=float(points[1].mean()),
+        value_a=value_a,
+        value_b=value_b,
         standard_error=error,
         degrees_of_freedom=freedom,
         patients=images.patients,
         images=len(truth),
-        runs=(len(ours), len(theirs)),
+        runs=(len(points[0]), len(points[1])),
         covers_runs=max(map(len, points)) > 1,
     )
 
@@ -182,29 +187,36 @@ def _values(runs: list[Evaluate], counts: np.ndarray) -> np.ndarray:
     return np.array([evaluate(counts) for evaluate in runs])
 
 
-def _batched(values: np.ndarray, batches: Sequence[Hashable]) -> np.ndarray:
-    """Means of the rows of each batch."""
+def _shares(values: np.ndarray, batches: Sequence[Hashable]) -> np.ndarray:
+    """(batches,) the share of the runs that each has."""
     if len(batches) != len(values):
         raise DataError(f"batches name {len(batches)} runs of {len(values)}; one entry for each run works")
-    named = list(dict.fromkeys(batches))
-    return np.array([values[[other == own for other in batches]].mean(axis=0) for own in named])
+    return np.array(list(Counter(batches).values())) / len(batches)
 
 
-def _spread(points: list[np.ndarray], drawn: list[np.ndarray], images: Images) -> tuple[float, float]:
+def _batched(values: np.ndarray, batches: Sequence[Hashable]) -> np.ndarray:
+    """Means of the rows of each batch."""
+    return np.array([values[[other == own for other in batches]].mean(axis=0) for own in Counter(batches)])
+
+
+def _spread(
+    points: list[np.ndarray], drawn: list[np.ndarray], weights: list[np.ndarray], images: Images
+) -> tuple[float, float]:
     """Standard error and degrees of freedom; see `compare`.
 
     Args:
         points: of a and of b, (R,) values on all images.
         drawn: of a and of b, (R, B) values on resamples.
+        weights: of a and of b, (R,) with the sum 1.
         images: what was predicted.
     """
     few = images.patients / (images.patients - 1)
-    between = few * float(np.nanvar(drawn[1].mean(axis=0) - drawn[0].mean(axis=0), ddof=1))
+    between = few * float(np.nanvar(weights[1] @ drawn[1] - weights[0] @ drawn[0], ddof=1))
     total, terms = between, [(between, images.patients - 1)]
     counts = [len(own) for own in points]
-    for own, resampled, other in zip(points, drawn, reversed(counts), strict=True):
+    for own, resampled, share_of, other in zip(points, drawn, weights, reversed(counts), strict=True):
         if len(own) > 1:
-            share = 1 / len(own) + (other == 1)  # the other's single run varies as these do
+            share = float(share_of @ share_of) + (other == 1)  # the other's single run varies as these do
             spread = float(own.var(ddof=1))
             contrasts = (resampled - resampled.mean(axis=0)) - (own - own.mean())[:, None]
             chance = few * float(np.nanmean((contrasts**2).sum(axis=0))) / (len(own) - 1)

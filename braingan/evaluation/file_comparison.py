@@ -13,7 +13,14 @@ import numpy as np
 from braingan.errors import DataError, SettingsError
 from braingan.evaluation.comparison import Comparison, compare
 from braingan.evaluation.measures import PER_CLASS, Measure
-from braingan.evaluation.prediction_files import PredictionTable, count_of, read_predictions, shortened, source_of
+from braingan.evaluation.prediction_files import (
+    BATCH,
+    PredictionTable,
+    count_of,
+    read_predictions,
+    shortened,
+    source_of,
+)
 
 log = logging.getLogger("braingan")
 
@@ -109,10 +116,10 @@ def compare_files(
     """Compare predictions in CSV files; the statistics are those of `braingan.compare`.
 
     Columns: `file` (or `image`), `target`, and `predicted` (names of classes) or `p_<class>` for each class
-    (probabilities); also `patient`, `run` or `seed`, `fold` and `arm`. Others are left alone. With both `predicted` and
-    probabilities, measures of classes take `predicted` and the other measures take the probabilities. Rows of a and b
-    are matched by `file`; every run has the same images. What only one of the two tells of patients and folds holds
-    for both. Label 1 of two classes is the latter in the order of their names, unless `positive` is given.
+    (probabilities); also `patient`, `run` or `seed`, `batch`, `fold` and `arm`. Others are left alone. With both
+    `predicted` and probabilities, measures of classes take `predicted` and the other measures take the probabilities.
+    Rows of a and b are matched by `file`; every run has the same images. What only one of the two tells of patients and
+    folds holds for both. Label 1 of two classes is the latter in the order of their names, unless `positive` is given.
 
     Args:
         a: CSV file in UTF-8.
@@ -147,6 +154,7 @@ def compare_files(
             patients or parts[0].values("file"),
             metric=labelled,
             folds=_folds(parts) if measure.per_fold else None,
+            batches=(_batches(parts[0]), _batches(parts[1])),
             resamples=resamples,
             seed=seed,
             confidence=confidence,
@@ -297,6 +305,22 @@ def _folds(parts: Sequence[_Matched]) -> list[str] | np.ndarray | None:
     if same and not (dealt[0] == dealt[0][0]).all():
         return dealt[0]
     return _agreed("fold", parts) or None
+
+
+def _batches(part: _Matched) -> list[tuple[str, ...]]:
+    """(runs,) what each has in common with others."""
+    table, found = part.table, []
+    for rows in part.rows.tolist():
+        own = table.runs[rows[0]]
+        if BATCH in table.columns:
+            named = {table[BATCH][row] for row in rows}
+            if len(named) > 1:
+                listed = shortened(", ".join(sorted(named)))
+                raise DataError(f"{table.source}: run {_run(own)} is of the batches {listed}; one for each run works")
+            repeat = (table["run"][rows[0]],) if "run" in table.columns and "seed" in table.columns else ()
+            own = (*repeat, *named)
+        found.append(own)
+    return found
 
 
 def _predictions(part: _Matched, label: dict[str, int], measure: Measure, metric: str) -> np.ndarray:

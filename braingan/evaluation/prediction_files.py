@@ -15,7 +15,8 @@ from braingan.evaluation.predictions import SUM_TOLERANCE
 IMAGE = ("file", "image")  # a column of one of these names
 REQUIRED = ("file", "target", "predicted")  # never empty where they are there
 RUN = ("run", "seed")  # what tells the training runs apart; with both, each pair is a run
-OTHERS = ("target", "predicted", "patient", *RUN, "fold", "arm")
+BATCH = "batch"  # what training runs have in common; of runs that are told apart by `run`, only within each
+OTHERS = ("target", "predicted", "patient", *RUN, BATCH, "fold", "arm")
 PROBABILITY = "p_"  # and the name of a class
 LONGEST = 100  # characters of a stranger's text in a message
 

@@ -140,6 +140,7 @@ def judge(
     power: float = 0.8,
     comparisons: int = 1,
     names: tuple[str, str] = ("a", "b"),
+    unit: str = "patient",
 ) -> Judgement:
     """Say what a comparison means, in one of four words and a paragraph.
 
@@ -164,6 +165,7 @@ def judge(
         comparisons: how many were corrected for; the power is then that of a test at 0.05 / comparisons, which is what
             Holm's correction asks of the first of them.
         names: of a and of b, for the paragraph.
+        unit: what was resampled, in the singular, for the paragraph: "file" where no patients are known.
 
     Raises:
         SettingsError: a margin, power, corrected p-value or number of comparisons that cannot be.
@@ -182,10 +184,10 @@ def judge(
     smallest = smallest_difference(comparison, power=power, alpha=alpha)
     verdict = _verdict(comparison, p_value, smallest, margin)
     needed = patients_needed(comparison, margin, power=power, alpha=alpha)
-    found = _found(comparison, p_value, names)
-    meaning = _meaning(comparison, verdict, p_value, names)
-    design = _design(comparison, smallest, needed, margin, power)
-    excluded = _excluded(comparison, margin)
+    found = _found(comparison, p_value, names, unit)
+    meaning = _meaning(comparison, verdict, p_value, names, unit)
+    design = _design(comparison, smallest, needed, margin, power, unit)
+    excluded = _excluded(comparison, margin, unit)
     return Judgement(verdict, p_value, smallest, needed, margin, f"{found} {meaning} {design} {excluded}")
 
 
@@ -220,14 +222,14 @@ def _verdict(comparison: Comparison, p_value: float, smallest: float, margin: fl
     return "under-powered" if smallest > margin else "no evidence"
 
 
-def _found(comparison: Comparison, p_value: float, names: tuple[str, str]) -> str:
+def _found(comparison: Comparison, p_value: float, names: tuple[str, str], unit: str) -> str:
     a, b = names
     gain, low, high = _gains(comparison)
     runs = " and ".join(map(str, comparison.runs))
     corrected = " after correction" if p_value > comparison.p_value + ROUNDING else ""
     return (
         f"By {_readable(comparison.metric)}, {b} is {_better(gain)} than {a} ({100 * comparison.confidence:g} % "
-        f"interval: {_better(low)} to {_better(high)}; p = {p_value:.2g}{corrected}; {comparison.patients} patients, "
+        f"interval: {_better(low)} to {_better(high)}; p = {p_value:.2g}{corrected}; {comparison.patients} {unit}s, "
         f"{runs} training runs; a point is a hundredth of the measure)."
     )
 
@@ -246,18 +248,18 @@ def _readable(metric: str) -> str:
     return f"{name} of class {argument}" if argument else name
 
 
-def _meaning(comparison: Comparison, verdict: Verdict, p_value: float, names: tuple[str, str]) -> str:
+def _meaning(comparison: Comparison, verdict: Verdict, p_value: float, names: tuple[str, str], unit: str) -> str:
     a, b = names
     if min(comparison.runs) < FEWEST_RUNS:
         return (
             f"Under-powered: another training run gives another classifier, and fewer than {FEWEST_RUNS} runs cannot "
-            f"tell how different; {FEWEST_RUNS} or more seeds of each are needed before anything can be called helping "
-            "or hurting."
+            f"tell how different; {FEWEST_RUNS} or more seeds of each are needed, and as many generators where a fold "
+            "has several, before anything can be called helping or hurting."
         )
     if verdict in ("helps", "hurts"):
         better = "better" if verdict == "helps" else "worse"
-        luck = "a lucky choice of patients and of training runs"
-        return f"{verdict.capitalize()}: {b} is {better} than {a} on patients like these; {luck} hardly explains it."
+        luck = f"a lucky choice of {unit}s and of training runs"
+        return f"{verdict.capitalize()}: {b} is {better} than {a} on {unit}s like these; {luck} hardly explains it."
     one = ""
     if comparison.p_value < ALPHA <= p_value:
         one = " Alone it would count as a difference; among so many comparisons it does not."
@@ -272,31 +274,31 @@ def _meaning(comparison: Comparison, verdict: Verdict, p_value: float, names: tu
     )
 
 
-def _design(comparison: Comparison, smallest: float, needed: int | None, margin: float, power: float) -> str:
+def _design(comparison: Comparison, smallest: float, needed: int | None, margin: float, power: float, unit: str) -> str:
     often = f"{100 * power:g} of 100 such studies"
     if smallest >= UNSEEN:
-        shown = f"What a study like this would show in {often} cannot be told from these runs and patients."
+        shown = f"What a study like this would show in {often} cannot be told from these runs and {unit}s."
     else:
         shown = f"The smallest true difference that would show in {often} is {_points(smallest)}."
     if needed is None and smallest < UNSEEN:
         return (
             f"{shown} For the margin of {_points(margin)} it would take more than {FARTHEST * comparison.patients} "
-            "patients, too many for a guess from these."
+            f"{unit}s, too many for a guess from these."
         )
     if needed is None:
-        return f"{shown} Nor can the number of patients that the margin of {_points(margin)} would take."
+        return f"{shown} Nor can the number of {unit}s that the margin of {_points(margin)} would take."
     if needed <= comparison.patients:
-        return f"{shown} These patients are enough for the margin of {_points(margin)}."
+        return f"{shown} These {unit}s are enough for the margin of {_points(margin)}."
     return (
-        f"{shown} For the margin of {_points(margin)} it would take about {_about(needed)} patients of the same kind, "
+        f"{shown} For the margin of {_points(margin)} it would take about {_about(needed)} {unit}s of the same kind, "
         "and more training runs where these differ by luck."
     )
 
 
-def _excluded(comparison: Comparison, margin: float) -> str:
+def _excluded(comparison: Comparison, margin: float, unit: str) -> str:
     """What the interval does not contain."""
     if comparison.standard_error < TINY:
-        return "Every patient shows the same difference, so the interval says nothing about patients who would not."
+        return f"Every {unit} shows the same difference, so the interval says nothing about {unit}s that would not."
     _, low, high = _gains(comparison)
     size = _points(margin)
     out = []

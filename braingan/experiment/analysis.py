@@ -8,16 +8,15 @@ from typing import Any
 import numpy as np
 
 from braingan.data.folds import Folds
-from braingan.data.split import SplitFile
+from braingan.data.split import UNITS, SplitFile
 from braingan.errors import DataError
 from braingan.evaluation.patients import per_patient
 from braingan.evaluation.scores import measures
 from braingan.evaluation.thresholds import threshold_for_f1
 from braingan.evaluation.variance import split_variance
-from braingan.experiment.arms import Arm
 from braingan.experiment.contrasts import Choice, choose, compare_arms, recommended_ratio
 from braingan.experiment.curve import PATIENTS, learning_curve
-from braingan.experiment.pooling import Cells, Pooled, ScoredImages, chosen, pool, scored_images
+from braingan.experiment.pooling import Cells, Pooled, ScoredImages, batch_of, chosen, pool, scored_images
 from braingan.experiment.result import summarise
 from braingan.experiment.settings import BenchmarkSettings
 from braingan.experiment.subgroups import compare_subgroups
@@ -35,6 +34,7 @@ def analyse(
     *,
     repeats: int,
     external: Sequence[SplitFile] = (),
+    external_unit: str = "patient",
     columns: Mapping[str, Mapping[str, str]] | None = None,
 ) -> tuple[Json, list[str]]:
     """What follows from the predictions.
@@ -47,6 +47,7 @@ def analyse(
         labels: label -> arm and ratio.
         repeats: how many the folds are of.
         external: another site's images.
+        external_unit: what their groups are: "patient" or "file".
         columns: column of the metadata -> file -> text, for subgroups.
 
     Returns:
@@ -54,12 +55,13 @@ def analyse(
     """
     arms = settings.registered_arms()
     tested = scored_images(splits, classes, repeats)
-    drawn = {label: settings.generators if arms[arm].uses_synthetic else 1 for label, (arm, _) in labels.items()}
+    drawn = {label: settings.generators_of(arm) for label, (arm, _) in labels.items()}
     pooled = {label: pool(label, cells, tested, range(settings.seeds), drawn[label]) for label in labels}
     targets = {number: _targets(fold.split.val, classes) for number, fold in enumerate(splits.folds)}
     declared = {label: own for label, own in labels.items() if not label.endswith(PATIENTS)}
     choice = choose(declared, arms, pooled, targets)
-    comparisons, failed = compare_arms(declared, pooled, tested, choice, margin=settings.margin)
+    unit = UNITS[splits[0].split.grouped_by]
+    comparisons, failed = compare_arms(declared, pooled, tested, choice, margin=settings.margin, unit=unit)
     scores = [
         {"arm": label, "repeat": repeat, "seed": seed} | _scored(tested, own, run, classes, targets)
         for label, own in pooled.items()
@@ -72,7 +74,7 @@ def analyse(
         "choice": choice.to_json() if choice else None,
         "comparisons": comparisons,
         "recommended_ratio": recommended_ratio(declared, choice, comparisons),
-        "variance": _variance(cells, labels, arms, settings, len(splits)),
+        "variance": _variance(cells, labels, settings, len(splits)),
         "curve": learning_curve(
             settings.curve_arm or "",
             settings.curve,
@@ -83,7 +85,8 @@ def analyse(
         "subgroups": compare_subgroups(tested, pooled, choice, classes, columns or {}),
     }
     if external:
-        found["external"], more = _external(external, classes, cells, declared, choice, settings, len(splits))
+        there, more = _external(external, classes, cells, declared, choice, settings, len(splits))
+        found["external"] = there | {"unit": external_unit}
         failed += more
     return found, failed
 
@@ -120,13 +123,13 @@ def _thresholds(own: Pooled, run: int, targets: Mapping[int, np.ndarray]) -> dic
         return None
 
 
-def _variance(cells: Cells, labels: Labels, arms: Mapping[str, Arm], settings: BenchmarkSettings, folds: int) -> Json:
+def _variance(cells: Cells, labels: Labels, settings: BenchmarkSettings, folds: int) -> Json:
     """Where the macro-F1 of each arm's single classifiers differs."""
     found = {}
     for label, (arm, _) in labels.items():
         f1 = np.array([[cells[label, fold, seed]["macro"]["f1"] for seed in range(settings.seeds)]
                        for fold in range(folds)])  # fmt: skip
-        generators = settings.generators if arms[arm].uses_synthetic else 1
+        generators = settings.generators_of(arm)
         each = settings.seeds // generators  # seeds take generators in turn; what is left over would unbalance them
         f1 = f1[:, : each * generators].reshape(folds, each, generators).transpose(0, 2, 1)
         found[label] = split_variance(f1).to_json()
@@ -137,7 +140,10 @@ def _external(
     files: Sequence[SplitFile], classes: Sequence[str], cells: Cells, labels: Labels, choice: Choice | None,
     settings: BenchmarkSettings, folds: int,
 ) -> tuple[Json, list[str]]:  # fmt: skip
-    """Scores on another site's images: every classifier of every fold is a run, and those of a fold are a batch."""
+    """Scores on another site's images: every classifier of every fold is a run, and those of a fold are a batch.
+
+    With a single fold, classifiers that share a generator are one.
+    """
     runs = [(fold, seed) for fold in range(folds) for seed in range(settings.seeds)]
     tested = ScoredImages(
         files=[file.file for file in files],
@@ -151,9 +157,9 @@ def _external(
             np.array([cells[label, fold, seed]["predictions"]["external"] for fold, seed in runs]),
             runs,
             np.array([np.full(len(files), fold) for fold, _ in runs]),
-            batches=[(fold, seed if folds == 1 else 0) for fold, seed in runs],
+            batches=[(fold, 0 if folds > 1 else batch_of(seed, settings.generators_of(arm))) for fold, seed in runs],
         )
-        for label in labels
+        for label, (arm, _) in labels.items()
     }
     scores = [
         {"arm": label, "fold": fold, "seed": seed} | measures(tested.targets, pooled[label].probabilities[run], classes)

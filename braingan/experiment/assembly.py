@@ -13,12 +13,14 @@ import numpy as np
 from braingan.augmentation.synthesis import UNGROUPED
 from braingan.data.files import read_json, replacing, sha256_of
 from braingan.data.folds import Folds
+from braingan.data.split import UNITS
 from braingan.errors import OutputError
 from braingan.experiment.analysis import analyse
 from braingan.experiment.arms import ARMS
 from braingan.experiment.cells import OWN, ClassifierCell, classifiers, expected_cells
 from braingan.experiment.curve import curve_label
 from braingan.experiment.plan import PLAN, Plan
+from braingan.experiment.pooling import batch_of
 from braingan.experiment.result import RESULT, BenchmarkResult
 from braingan.experiment.settings import BenchmarkSettings
 from braingan.generation.samples import edits_real_slices, labels_made
@@ -72,14 +74,17 @@ def write_predictions(plan: Plan, cells: Mapping[ClassifierCell, Mapping[str, An
             continue
         with replacing(plan.bench.out / name) as beside, beside.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
-            columns = ["arm", "run", "fold", "seed", "file", "patient", "target"]
+            columns = ["arm", "run", "fold", "seed", "batch", "file", "patient", "target"]
             writer.writerow([*columns, *(f"p_{label}" for label in classes)])
             for cell, said in cells.items():
                 files = plan.external if part == "external" else plan.splits[cell.fold].split.test
-                arm, run = label_of(cell, settings), cell.fold // settings.folds
+                run, batch = cell.fold // settings.folds, batch_of(cell.seed, settings.generators_of(cell.arm))
+                if part == "external":  # which every fold tests: each is a run of its own
+                    run, batch = cell.fold, 0 if len(plan.splits) > 1 else batch
+                named = [label_of(cell, settings), run, cell.fold, cell.seed, batch]
                 for file, row in zip(files, said["predictions"][part], strict=True):
                     patient = file.group if part in plan.with_patients else ""
-                    writer.writerow([arm, run, cell.fold, cell.seed, file.file, patient, file.label, *row])
+                    writer.writerow([*named, file.file, patient, file.label, *row])
 
 
 def assemble(plan: Plan, cells: Mapping[ClassifierCell, Json]) -> BenchmarkResult:
@@ -111,8 +116,9 @@ def assemble(plan: Plan, cells: Mapping[ClassifierCell, Json]) -> BenchmarkResul
     labelled = {(name, cell.fold, cell.seed): cells[cell] | {"arm": name} for cell, name in names.items()}
     splits = Folds(tuple(plan.splits[fold] for fold in complete))
     found, failed = analyse(
-        splits, plan.classes, settings, labelled, labels, repeats=repeats, external=plan.external, columns=plan.columns
-    )
+        splits, plan.classes, settings, labelled, labels, repeats=repeats, external=plan.external,
+        external_unit=UNITS["patient" if "external" in plan.with_patients else "file"], columns=plan.columns,
+    )  # fmt: skip
     generators = [_generator(bench.generator_folder(fold, seed), fold, seed) for fold, seed in _used(names)]
     runs = [{key: value for key, value in own.items() if key not in OWN} for own in labelled.values()]
     trained = 0.0 if bench.generator else sum(own["seconds"] for own in generators)

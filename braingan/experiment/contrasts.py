@@ -95,6 +95,7 @@ def compare_arms(
     margin: float,
     seed: int = 0,
     pair: tuple[Pooled, Pooled] | None = None,
+    unit: str = "patient",
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """All comparisons of a benchmark, the primary one first.
 
@@ -107,6 +108,7 @@ def compare_arms(
         seed: of the resamples.
         pair: what was chosen, of predictions for other images than those that the primary contrast is about; then
             nothing is declared and all is exploratory.
+        unit: what a group of images is, in words.
 
     Returns:
         The comparisons as JSON-able dictionaries (see `docs/benchmark.md`), and why some could not be made.
@@ -127,16 +129,16 @@ def compare_arms(
         a, b = chosen(pooled, choice.baseline), chosen(pooled, choice.augmented)
         for metric in (METRIC, *EXPLORED):
             family = "primary" if metric == METRIC else "exploratory"
-            found += _judged([((AUGMENTED, BASELINE), between(a, b, metric))], family, margin)
+            found += _judged([((AUGMENTED, BASELINE), between(a, b, metric))], family, margin, unit)
     if pair:
-        found += _judged([((AUGMENTED, BASELINE), between(*pair, METRIC))], "exploratory", margin)
+        found += _judged([((AUGMENTED, BASELINE), between(*pair, METRIC))], "exploratory", margin, unit)
     others = [label for label in labels if label != "real"] if "real" in labels else []
     family_of = [((label, "real"), between(pooled["real"], pooled[label], METRIC)) for label in others]
-    return found + _judged(family_of, "exploratory" if pair else "declared", margin), list(dict.fromkeys(failed))
+    return found + _judged(family_of, "exploratory" if pair else "declared", margin, unit), list(dict.fromkeys(failed))
 
 
 def _judged(
-    pairs: Sequence[tuple[tuple[str, str], Comparison | None]], family: str, margin: float
+    pairs: Sequence[tuple[tuple[str, str], Comparison | None]], family: str, margin: float, unit: str
 ) -> list[dict[str, Any]]:
     """Comparisons with their verdicts; those of a family are corrected for each other."""
     made = [(names, comparison) for names, comparison in pairs if comparison is not None]
@@ -144,7 +146,8 @@ def _judged(
     judged = []
     for (names, comparison), p_value in zip(made, corrected, strict=True):
         told = IN_WORDS.get(names[1], names[1]), IN_WORDS.get(names[0], names[0])
-        judgement = judge(comparison, p_corrected=p_value, margin=margin, comparisons=len(made), names=told)
+        judgement = judge(comparison, p_corrected=p_value, margin=margin, comparisons=len(made), names=told,
+                          unit=unit)  # fmt: skip
         exploratory = family == "exploratory"
         judged.append(
             {"arm": names[0], "baseline": names[1], "family": family, "primary": family == "primary"}

@@ -16,7 +16,7 @@ from braingan.data.limits import limit
 from braingan.data.preparation import PreparedSet, prepare_folder
 from braingan.data.preprocessing import Preprocessing
 from braingan.data.records import ImageSet
-from braingan.data.split import Split, SplitFile, locate, split_by_group, split_files, with_test
+from braingan.data.split import UNITS, Split, SplitFile, locate, split_by_group, split_files, with_test
 from braingan.duplicates.grouping import group_duplicates as grouped
 from braingan.duplicates.grouping import looks_of
 from braingan.duplicates.seen import some_names
@@ -77,15 +77,20 @@ class BenchmarkData:
     def notes(self) -> list[str]:
         """What a reader must know before believing the numbers."""
         notes, first = [], self.splits[0].split
+        narrow = (
+            f"Intervals and p-values take each {UNITS[first.grouped_by]} for independent of the others, and where "
+            "patients have several, intervals are too narrow."
+        )
         if first.grouped_by != "patient" and self.inputs.everything.source.has_patients:
             notes.append(
                 "The test folder has no patient ids: its images may be of patients who are in training, and scores may "
-                "be too good. A metadata.csv with a column `patient` in it mends that."
+                f"be too good. {narrow} A metadata.csv with a column `patient` in it mends both."
             )
         elif first.grouped_by != "patient":
             notes.append(
                 f"No patient ids: {_KEPT_TOGETHER[first.grouped_by]}, so other slices of one patient may stand in "
-                "training and in test, and scores may be too good. A metadata.csv with a column `patient` mends that."
+                f"training and in test, and scores may be too good. {narrow} A metadata.csv with a column `patient` "
+                "mends both."
             )
         if self.dropped:
             left = sum(len(fold.split.test) for fold in self.splits.folds)

@@ -104,7 +104,7 @@ def pool(label: str, cells: Cells, tested: ScoredImages, seeds: Sequence[int], g
         cells: all of them.
         tested: the images.
         seeds: of the classifiers.
-        generators: in each fold, which the seeds take in turn; with a single one, or none, each run is a batch.
+        generators: see `batch_of`.
     """
     runs = [(repeat, seed) for repeat in range(tested.repeats) for seed in seeds]
     said = []
@@ -116,8 +116,18 @@ def pool(label: str, cells: Cells, tested: ScoredImages, seeds: Sequence[int], g
     folds = sorted({fold for name, fold, _ in cells if name == label})
     validation = {fold: np.array([cells[label, fold, seed]["predictions"]["val"] for seed in seeds]) for fold in folds}
     dealt = np.array([tested.folds[repeat] for repeat, _ in runs])
-    batches = [(repeat, seed % generators if generators > 1 else seed) for repeat, seed in runs]
+    batches = [(repeat, batch_of(seed, generators)) for repeat, seed in runs]
     return Pooled(np.array(said), runs, dealt, validation, batches=batches)
+
+
+def batch_of(seed: int, generators: int) -> int:
+    """What the classifier of a seed has in common with others of its arm: a generator, where a fold has several.
+
+    Args:
+        seed: of the classifier.
+        generators: in each fold, which the seeds take in turn; with a single one, or none, each seed is on its own.
+    """
+    return seed % generators if generators > 1 else seed
 
 
 def chosen(pooled: Mapping[str, Pooled], names: Sequence[str]) -> Pooled:

@@ -140,6 +140,10 @@ class BenchmarkSettings:
         """
         return arms_named(self.arms)
 
+    def generators_of(self, arm: str) -> int:
+        """How many generators of a fold serve an arm; 1 also where it uses no synthetic images."""
+        return self.generators if self.registered_arms()[arm].uses_synthetic else 1
+
     def training(self, seed: int) -> TrainingSettings:
         """How the generator of a seed is trained."""
         return TrainingSettings(seed=seed, **{name: getattr(self, name) for name in (*OF_TRAINING, "device")})

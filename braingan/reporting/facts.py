@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from braingan.data.folds import LEFT_OUT
-from braingan.data.split import PARTS
+from braingan.data.split import PARTS, UNITS
 from braingan.experiment.result import BenchmarkResult, summarise
 
 MEASURES = {"precision": "precision", "recall": "recall", "f1": "F1", "accuracy": "accuracy"}
@@ -20,7 +20,7 @@ UNKNOWN = "–"  # noqa: RUF001 - a dash, as tables have it
 
 SPREAD = (
     "Scores are means ± standard deviations over seeds; whether a difference is more than chance is said by the "
-    "intervals, which are over patients and seeds."
+    "intervals, which are over {unit}s and seeds."
 )
 NO_VERDICT = (
     "No verdict: it takes an arm with synthetic images, one without and validation images; a difference about as large "
@@ -169,7 +169,7 @@ def runs_per_arm(result: BenchmarkResult) -> int:
 
 def caveats(result: BenchmarkResult) -> list[str]:
     """How far the numbers can be believed: what every reader must be told, whatever the result."""
-    said = [SPREAD if result.primary else NOT_COMPARED if result.choice else NO_VERDICT]
+    said = [SPREAD.format(unit=unit_of(result)) if result.primary else NOT_COMPARED if result.choice else NO_VERDICT]
     if seeds(result) == 1:
         said.append(ONE_SEED)
     elif result.folds == 1:
@@ -262,6 +262,11 @@ def ratios(result: BenchmarkResult) -> str:
     """The ratios that were tried; a result of an earlier version has one."""
     given = result.settings["ratio"]
     return ", ".join(f"{ratio:g}" for ratio in (given if isinstance(given, list) else [given]))
+
+
+def unit_of(result: BenchmarkResult) -> str:
+    """What was resampled, in the singular: patients, where these are known."""
+    return UNITS[result.splits["grouped_by"]]
 
 
 def groups_in(files: Iterable[Mapping[str, Any]]) -> int:

@@ -23,6 +23,12 @@ _AUGMENTATION = {
     "pretrain+finetune": "synthetic images first and real ones after them",
 }
 
+_RESAMPLED = {
+    "patient": "patients with all their images",
+    "twins": "pictures (images of the same picture together; patients were not known)",
+    "file": "images (patients were not known)",
+}
+
 
 def methods(result: BenchmarkResult) -> list[str]:
     """Paragraphs, in the past tense of a methods section; nothing in them that the result does not say."""
@@ -149,8 +155,8 @@ def _statistics(result: BenchmarkResult) -> str:
         f"The primary contrast, declared before the runs, compared {choice['arm']} at the ratio that was best on "
         "validation images with the best arm without synthetic images, both chosen in each fold by macro F1 on "
         "validation images.",
-        f"Intervals ({confidence_text(primary)}) and two-sided p-values came from a bootstrap over patients with all "
-        "their images, to which the variance between training runs was added.",
+        f"Intervals ({confidence_text(primary)}) and two-sided p-values came from a bootstrap over "
+        f"{_RESAMPLED[result.splits['grouped_by']]}, to which the variance between training runs was added.",
         f"A further {plural(family, 'comparison')} with real images alone formed a declared family with Holm's "
         "correction; all others were exploratory." if family else "",
         f"A difference of {100 * primary['margin']:g} points was taken to be the smallest that matters.",

@@ -373,9 +373,20 @@ def test_runs_of_a_batch_count_as_one() -> None:
     as_if_apart = compare(targets, a.repeat(2, axis=0), b.repeat(2, axis=0), groups)
     assert (shared.difference, shared.low, shared.high) == pytest.approx((alone.difference, alone.low, alone.high))
     assert as_if_apart.high - as_if_apart.low < shared.high - shared.low
+    assert shared.runs == alone.runs == (3, 3)
+    assert as_if_apart.runs == (6, 6)
     assert not compare(targets, a, b, groups, batches=([0] * 3, [0] * 3)).covers_runs
     with pytest.raises(DataError, match="batches name 2 runs of 3; one entry for each run works"):
         compare(targets, a, b, groups, batches=([0, 1], [0, 1, 2]))
+
+
+def test_batches_of_different_sizes_leave_the_difference_as_it_is() -> None:
+    targets, a, b, groups = predictions(2, runs=5, count=200)
+    alone = compare(targets, a, b, groups)
+    shared = compare(targets, a, b, groups, batches=(range(5), [0, 1, 2, 0, 1]))
+    assert shared.value_b == pytest.approx(alone.value_b, abs=1e-12)
+    assert shared.difference == pytest.approx(alone.difference, abs=1e-12)
+    assert shared.runs == (5, 3)
 
 
 @pytest.mark.parametrize("effect", [0.0, 0.15])

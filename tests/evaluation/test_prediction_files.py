@@ -126,6 +126,27 @@ def test_arms_of_one_file_are_compared(tmp_path: Path) -> None:
     assert found.arms == ("real", "combined")
 
 
+def test_runs_of_a_batch_count_as_one(tmp_path: Path, a: Path) -> None:
+    """As those of one generator in a benchmark's predictions."""
+    _, _, more, _ = study(runs=4)
+    shared = [0, 1, 0, 1]
+    rows = [row | {"batch": f"g{shared[row['seed']]}"} for row in rows_of(more)]
+    found = compare_files(a, write(tmp_path / "b.csv", rows), resamples=50).comparison
+    assert found == braingan.compare(TARGETS, A, more, PATIENTS, batches=(range(2), shared), resamples=50)
+    assert found.runs == (2, 2)
+    rows[-1]["batch"] = "g0"
+    said = str(refusal(a, write(tmp_path / "wrong.csv", rows)))
+    assert "run 3 is of the batches g0, g1; one for each run works" in said
+
+
+def test_batches_of_different_repeats_are_different(tmp_path: Path, a: Path) -> None:
+    _, _, more, _ = study(runs=4)
+    rows = [row | {"run": row["seed"] // 2, "seed": row["seed"] % 2, "batch": 0} for row in rows_of(more)]
+    found = compare_files(a, write(tmp_path / "b.csv", rows), resamples=50).comparison
+    assert found.runs == (2, 2)
+    assert found == braingan.compare(TARGETS, A, more, PATIENTS, batches=(range(2), [0, 0, 1, 1]), resamples=50)
+
+
 def test_the_order_of_rows_and_columns_changes_nothing(tmp_path: Path, a: Path, b: Path) -> None:
     rows = rows_of(B)
     shuffled = [rows[number] for number in np.random.default_rng(1).permutation(len(rows))]

@@ -163,6 +163,14 @@ def test_the_arm_with_fewer_runs_decides_whether_they_are_enough() -> None:
     assert found == {(3, 3): "helps", (5, 2): "under-powered", (1, 9): "under-powered", (3, 8): "helps"}
 
 
+@pytest.mark.parametrize("found", [study(20, 0.05), study(60, 0.15), study(20, 0.05, runs=1)])
+def test_where_no_patients_are_known_none_are_spoken_of(found: Comparison) -> None:
+    reason = judge(found, unit="file").reason
+    assert f"{found.patients} files, " in reason
+    assert "patient" not in reason
+    assert reason.replace("file", "patient") == judge(found).reason
+
+
 def test_what_holds_alone_may_not_hold_among_several() -> None:
     found = replace(KNOWN, difference=0.03, low=0.001, high=0.059, p_value=0.04)
     alone, among = judge(found, margin=0.05), judge(found, margin=0.05, p_corrected=0.08)

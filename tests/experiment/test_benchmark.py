@@ -85,7 +85,8 @@ def test_a_result_holds_what_its_schema_says(data: Path, tmp_path: Path, quick: 
 def test_scores_can_be_computed_again_from_the_predictions(data: Path, tmp_path: Path, quick: Options) -> None:
     result = braingan.benchmark(data, tmp_path / "out", **quick)
     rows = list(csv.DictReader((tmp_path / "out" / "predictions.csv").read_text().splitlines()))
-    assert list(rows[0]) == ["arm", "run", "fold", "seed", "file", "patient", "target", "p_no_tumor", "p_tumor"]
+    named = ["arm", "run", "fold", "seed", "batch", "file", "patient", "target"]
+    assert list(rows[0]) == [*named, "p_no_tumor", "p_tumor"]
     assert {row["patient"] for row in rows} == {file["group"] for file in result.split["test"]}
     for run in result.runs:
         own = [row for row in rows if (row["arm"], row["seed"]) == (run["arm"], str(run["seed"]))]
@@ -183,6 +184,31 @@ def test_a_share_decides_what_both_together_are_seen_as_and_is_part_of_the_resul
     assert predicted(tmp_path / "again") == shared
     with pytest.raises(OutputError, match=r"for other work \(share 0.5 there, None asked\)"):
         braingan.benchmark(data, tmp_path / "share0.5", **single)
+
+
+def test_without_patient_ids_no_verdict_speaks_of_patients(doubled: Path, tmp_path: Path, quick: Options) -> None:
+    result = braingan.benchmark(doubled, tmp_path / "out", **quick)
+    assert result.primary is not None
+    assert f"{result.primary['patients']} pictures, " in result.primary["reason"]
+    assert "patient" not in result.primary["reason"]
+    assert "where patients have several, intervals are too narrow" in result.notes[0]
+    text = " ".join((tmp_path / "out" / "table.md").read_text().split())
+    assert "over pictures and seeds" in text
+    page = " ".join((tmp_path / "out" / "report.html").read_text().split())
+    assert "a bootstrap over pictures (images of the same picture together; patients were not known)" in page
+
+
+def test_with_several_generators_files_of_predictions_give_what_the_benchmark_gives(
+    data: Path, tmp_path: Path, quick: Options
+) -> None:
+    result = braingan.benchmark(data, tmp_path / "out", **quick | {"seeds": 4, "generators": 2})
+    path = tmp_path / "out" / "predictions.csv"
+    found = braingan.compare_files(path, path, arm_a="real", arm_b="combined").comparison
+    own = next(each for each in result.comparisons if each["arm"] == "combined" and each["baseline"] == "real")
+    assert list(found.runs) == own["runs"] == [4, 2]
+    assert (found.difference, found.p_value) == pytest.approx((own["difference"], own["p_value"]))
+    assert own["verdict"] == "under-powered"
+    assert "as many generators where a fold has several" in own["reason"]
 
 
 def test_a_split_given_back_is_used(data: Path, tmp_path: Path, real_only: Options) -> None:

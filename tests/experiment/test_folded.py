@@ -144,6 +144,14 @@ def test_every_classifier_is_scored_on_the_other_sites_images(study: Any) -> Non
     assert result.settings["external"] == "elsewhere"
 
 
+def test_predictions_of_the_other_site_can_be_compared(study: Any) -> None:
+    path = study.out / "external.csv"
+    found = braingan.compare_files(path, path, arm_a="real", arm_b="combined@1", resamples=50).comparison
+    own = next(each for each in study.result.external["comparisons"] if each["arm"] == "combined@1")
+    assert found.difference == pytest.approx(own["difference"])
+    assert list(found.runs) == own["runs"] == [4, 4]  # each fold trained anew
+
+
 def test_no_generator_is_handed_the_other_sites_images(
     data: Path, tmp_path: Path, single: Options, write_data: WriteData, spy: Handed, hashes_of: Hashes
 ) -> None:
