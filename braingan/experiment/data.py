@@ -281,15 +281,22 @@ def _external_leak(loaded: BenchmarkData, settings: BenchmarkSettings) -> list[s
     known = external.source.has_patients and own.source.has_patients
     patients = {record.group for record in own.source.records} if known else set()
     twins = {twin.first for twin in find_twins_across(looks_of(external), looks_of(own))}
-    seen = [record.file for number, record in enumerate(external.source.records)
-            if number in twins or record.group in patients]  # fmt: skip
-    if not seen:
-        return []
-    what = (
-        f"leak: {len(seen)} of {len(external)} external images ({some_names(seen)}) are also in the data folder, or "
-        "are of its patients"
-    )
-    return list(refuse_leak(what, "take them out of one of the two", allow_leakage=settings.allow_leakage))
+    records = external.source.records
+    seen = [records[place].file for place in sorted(twins)]
+    shared = sorted({record.group for record in records} & patients)
+    said: list[str] = []
+    if seen:
+        what = f"leak: {len(seen)} of {len(external)} external images ({some_names(seen)}) are also in the data folder"
+        said += refuse_leak(what, "take them out of one of the two", allow_leakage=settings.allow_leakage)
+    if shared:
+        count = sum(record.group in patients for record in records)
+        what = (
+            f"leak: {count} of {len(external)} external images are of patients of the data folder, by their ids "
+            f"({some_names(shared)})"
+        )
+        remedy = "take them out of one of the two; or, if two sites only number alike, put the site before its ids"
+        said += refuse_leak(what, remedy, allow_leakage=settings.allow_leakage)
+    return said
 
 
 def _dropped(loaded: BenchmarkData, number: int, leaking: set[int]) -> BenchmarkData:

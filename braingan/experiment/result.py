@@ -15,6 +15,7 @@ from braingan.errors import BrainganError, OutputError
 
 Json = dict[str, Any]
 
+EXTENDED = "Extended after the start of this benchmark"  # how the note of that begins
 RESULT = "result.json"  # in a benchmark's folder
 
 SUMMARISED = ("balanced_accuracy", "auroc", "average_precision", "brier", "calibration_error")
@@ -100,6 +101,12 @@ class BenchmarkResult:
     def arms(self) -> list[str]:
         """Names of the arms, in the order in which they ran."""
         return list(self.summary)
+
+    @property
+    def folds_a_repeat(self) -> int:
+        """How many parts the data were divided into; of a partial result, not all of them may be here."""
+        asked = self.settings.get("folds")
+        return int(asked) if asked else max(1, self.folds // (self.settings.get("repeats") or 1))
 
     @property
     def folds(self) -> int:

@@ -29,7 +29,7 @@ from braingan.experiment.engines import Engine
 from braingan.experiment.inputs import CellInputs
 from braingan.experiment.outputs import write_result
 from braingan.experiment.plan import Plan
-from braingan.experiment.result import BenchmarkResult
+from braingan.experiment.result import EXTENDED, BenchmarkResult
 from braingan.experiment.settings import EARLIER, OF_TRAINING, BenchmarkSettings
 from braingan.experiment.settling import settle_precision
 from braingan.experiment.subgroups import subgroup_columns
@@ -107,8 +107,7 @@ def _declare(out: Path, settings: BenchmarkSettings) -> list[str]:
     if not changed:
         return []
     return [
-        f"Extended after the start of this benchmark ({'; '.join(changed)}): whoever extends it until the verdict "
-        "pleases will find what is not there."
+        f"{EXTENDED} ({'; '.join(changed)}): whoever extends it until the verdict pleases will find what is not there."
     ]
 
 

@@ -20,18 +20,27 @@ MOST = 12  # values of a column that make subgroups; more are numbers or names
 def subgroup_columns(records: Sequence[ImageRecord]) -> dict[str, dict[str, str]]:
     """Columns of the metadata that make subgroups: column -> file -> text.
 
-    Those with 2 to 12 different values; a column of whole numbers with more than 2 is a measurement.
+    Those with 2 to 12 different values. More than 2 that are all numbers make subgroups where they are whole (sites may
+    have numbers), but not where one of them has a single patient (ages) or all have the same patients (places of
+    slices): these are measurements.
     """
     columns: dict[str, dict[str, str]] = {}
+    groups: dict[str, dict[str, set[str]]] = {}
     for record in records:
         for name, text in record.columns:
-            columns.setdefault(name, {})[record.file] = text.strip() or UNKNOWN
-    return {name: values for name, values in columns.items() if _divides(set(values.values()) - {UNKNOWN})}
+            value = text.strip() or UNKNOWN
+            columns.setdefault(name, {})[record.file] = value
+            groups.setdefault(name, {}).setdefault(value, set()).add(record.group)
+    return {name: values for name, values in columns.items() if _divides(groups[name])}
 
 
-def _divides(values: set[str]) -> bool:
-    numbers = all(value.replace(".", "", 1).lstrip("-").isdigit() for value in values)
-    return 2 <= len(values) <= (2 if numbers else MOST)
+def _divides(groups: Mapping[str, set[str]]) -> bool:
+    """Whether values make subgroups, each with the patients that have it."""
+    known = {value: own for value, own in groups.items() if value != UNKNOWN}
+    if not 2 < len(known) <= MOST or not all(value.replace(".", "", 1).lstrip("-").isdigit() for value in known):
+        return 2 <= len(known) <= MOST
+    different = len({frozenset(own) for own in known.values()}) > 1
+    return different and all(value.isdigit() and len(own) > 1 for value, own in known.items())
 
 
 def compare_subgroups(

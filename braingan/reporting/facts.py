@@ -36,6 +36,10 @@ ONE_GENERATOR = (
     "One generator serves all seeds, so that another training of it gives another one is in no interval; "
     "--generators 3 shows it."
 )
+GIVEN_GENERATOR = (
+    "One generator was given, so that another training of it gives another one is in no interval; --generators 3 "
+    "instead of --generator shows it."
+)
 GENERATOR_A_FOLD = (
     "Each fold has one generator, so what another training of it would change is in the intervals only as far as folds "
     "differ; --generators 3 shows it."
@@ -175,7 +179,9 @@ def caveats(result: BenchmarkResult) -> list[str]:
     elif result.folds == 1:
         said.append(ONE_SPLIT)
     trained = {(own.get("fold", 0), own["seed"]) for own in result.generators}
-    if trained and len(trained) == result.folds:
+    if trained and result.settings.get("generator"):
+        said.append(GIVEN_GENERATOR)
+    elif trained and len(trained) == result.folds:
         said.append(ONE_GENERATOR if result.folds == 1 else GENERATOR_A_FOLD)
     return said
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from braingan.experiment.result import BenchmarkResult
+from braingan.experiment.result import EXTENDED, BenchmarkResult
 from braingan.reporting.facts import confidence_text, groups_in, plural, ratios, seeds, summary
 
 CLAIM = "CLAIM, 2024 update (Tejani et al., Radiology: Artificial Intelligence 2024; 6(4): e240300)"
@@ -65,16 +65,17 @@ def _partition(result: BenchmarkResult) -> str:
     settings, splits = result.settings, result.splits
     unit = "patient" if splits["grouped_by"] == "patient" else "file"
     seed = "" if splits.get("seed") is None else f", seed {splits['seed']}"
-    repeats = settings.get("repeats") or 1
-    if result.folds == 1:
-        parts = splits["folds"][0]
-        sizes = ", ".join(f"{len(parts[part])} {name}" for part, name in
-                          (("train", "for training"), ("val", "for validation"), ("test", "for testing")))  # fmt: skip
-        how = f"They were split once by {unit}{seed}: {sizes}."
+    parts = {"train": "for training", "val": "for validation", "test": "for testing"}
+    if result.folds_a_repeat == 1:
+        apart_from = settings.get("test")
+        named = {part: f"{len(splits['folds'][0][part])} {name}" for part, name in parts.items()}
+        tested = f", and {named.pop('test')} came from a folder of their own ({apart_from})" if apart_from else ""
+        how = f"They were split once by {unit}{seed}: {', '.join(named.values())}{tested}."
     else:
+        repeats = result.folds // result.folds_a_repeat
         again = f", repeated {repeats} times" if repeats > 1 else ""
         how = (
-            f"They were divided by {unit} into {result.folds // repeats} test parts{again} (cross-validation{seed}); "
+            f"They were divided by {unit} into {result.folds_a_repeat} test parts{again} (cross-validation{seed}); "
             "in each fold, some of the other images were set aside for validation in the same way."
         )
     apart = "No patient stood in two parts of a fold." if unit == "patient" else "Patients were not known."
@@ -152,7 +153,7 @@ def _statistics(result: BenchmarkResult) -> str:
     choice = result.choice or {"arm": "the arm with synthetic images"}
     family = sum(own["family"] == "declared" for own in result.comparisons)
     said += [
-        f"The primary contrast, declared before the runs, compared {choice['arm']} at the ratio that was best on "
+        f"The primary contrast, {_declared(result)}, compared {choice['arm']} at the ratio that was best on "
         "validation images with the best arm without synthetic images, both chosen in each fold by macro F1 on "
         "validation images.",
         f"Intervals ({confidence_text(primary)}) and two-sided p-values came from a bootstrap over "
@@ -162,6 +163,13 @@ def _statistics(result: BenchmarkResult) -> str:
         f"A difference of {100 * primary['margin']:g} points was taken to be the smallest that matters.",
     ]  # fmt: skip
     return _joined(said)
+
+
+def _declared(result: BenchmarkResult) -> str:
+    """When the primary contrast was declared."""
+    if any(note.startswith(EXTENDED) for note in result.notes):
+        return "of a benchmark that was extended after its start"
+    return "declared before the runs"
 
 
 def _software(result: BenchmarkResult) -> str:

@@ -102,7 +102,6 @@ def read_predicted(path: Path, result: BenchmarkResult) -> Predicted | None:
     """
     if not path.is_file():
         return None
-    per_repeat = max(1, result.folds // max(1, result.settings.get("repeats") or 1))
     labels = {name: label for label, name in enumerate(result.classes)}
     columns = [f"p_{name}" for name in result.classes]
     places: dict[str, int] = {}
@@ -117,7 +116,7 @@ def read_predicted(path: Path, result: BenchmarkResult) -> Predicted | None:
                     patients.append(row["patient"])
                     targets.append(labels[row["target"]])
                 fold = int(row["fold"])
-                own = rows.setdefault((row["arm"], (fold // per_repeat, int(row["seed"]))), [])
+                own = rows.setdefault((row["arm"], (fold // result.folds_a_repeat, int(row["seed"]))), [])
                 own.append((places[row["file"]], fold, [float(row[name]) for name in columns]))
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise OutputError(

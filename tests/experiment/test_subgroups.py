@@ -15,9 +15,9 @@ from braingan.experiment.pooling import Pooled, ScoredImages
 from braingan.experiment.subgroups import compare_subgroups, subgroup_columns
 
 
-def records(**columns: list[str]) -> list[ImageRecord]:
+def records(patients: str = "PPPP", **columns: list[str]) -> list[ImageRecord]:
     rows = zip(*([(name, text) for text in texts] for name, texts in columns.items()), strict=True)
-    return [ImageRecord(Path(f"{n}.png"), f"{n}.png", 0, "P", columns=row) for n, row in enumerate(rows)]
+    return [ImageRecord(Path(f"{n}.png"), f"{n}.png", 0, patients[n], columns=row) for n, row in enumerate(rows)]
 
 
 def test_columns_with_few_values_make_subgroups_and_measurements_do_not() -> None:
@@ -29,6 +29,17 @@ def test_columns_with_few_values_make_subgroups_and_measurements_do_not() -> Non
     )  # fmt: skip
     assert set(found) == {"site", "contrast"}
     assert found["site"] == {"0.png": "A", "1.png": "B", "2.png": "A", "3.png": "unknown"}
+
+
+def test_sites_may_have_numbers() -> None:
+    found = subgroup_columns(
+        records(
+            "ABCDEFABCDEF", site=list("112233112233"), age=list("445567445567"), slice=list("111111222222"),
+            third=list("123123123123"),
+        )
+    )  # fmt: skip
+    assert set(found) == {"site", "slice", "third"}  # two values always make groups
+    assert "place" not in subgroup_columns(records("ABABAB", place=list("112233")))
 
 
 def test_harm_to_one_site_shows_where_the_mean_over_all_hides_it() -> None:

@@ -1,5 +1,7 @@
+from dataclasses import replace
 from typing import Any
 
+from braingan.experiment.result import EXTENDED
 from braingan.reporting.methods import claim_items, methods
 
 Maker = Any  # tests/reporting/conftest.py
@@ -45,3 +47,25 @@ def test_limits_and_another_site_are_told(make_result: Maker) -> None:
     assert "50 % of the training patients were used as well" in said
     assert "scored on images of another site" in said
     assert {10, 33} <= {number for number, _ in claim_items(limited)}
+
+
+def test_of_a_partial_result_it_tells_the_design(make_result: Maker) -> None:
+    """Of two repeats of two folds, one repeat is finished."""
+    whole = make_result(folds=2)
+    partial = replace(whole, settings=whole.settings | {"repeats": 2})
+    assert "divided by patient into 2 test parts (cross-validation" in methods(partial)[0]
+
+
+def test_a_test_folder_is_named(make_result: Maker) -> None:
+    result = make_result()
+    text = methods(replace(result, settings=result.settings | {"test": "tomorrow"}))[0]
+    tested = len(result.splits["folds"][0]["test"])
+    assert f"for validation, and {tested} for testing came from a folder of their own (tomorrow)" in text
+
+
+def test_what_was_extended_is_not_called_declared_before_the_runs(make_result: Maker) -> None:
+    result = make_result()
+    assert "declared before the runs" in methods(result)[3]
+    text = methods(replace(result, notes=[f"{EXTENDED} (seeds 3, now 5): ..."]))[3]
+    assert "of a benchmark that was extended after its start, compared" in text
+    assert "declared before the runs" not in text

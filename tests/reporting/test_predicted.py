@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,16 @@ def test_runs_hold_the_images_of_all_folds(make_result: Maker, make_out: Out, tm
     for seed, own in enumerate(view.probabilities):
         scored = next(entry for entry in result.scores if entry["arm"] == "combined" and entry["seed"] == seed)
         assert (own.argmax(axis=1) == predicted.targets).mean() == pytest.approx(scored["accuracy"])
+
+
+def test_of_a_partial_result_the_folds_of_a_repeat_make_a_run(
+    make_result: Maker, make_out: Out, tmp_path: Path
+) -> None:
+    whole = make_result(folds=2)
+    result = replace(whole, settings=whole.settings | {"repeats": 2})  # one of them is finished
+    predicted = read_predicted(make_out(result, tmp_path) / "predictions.csv", result)
+    assert predicted is not None
+    assert predicted.view("combined").probabilities.shape == (3, 40, 2)
 
 
 def test_the_chosen_arm_of_each_fold_counts(make_result: Maker, make_out: Out, tmp_path: Path) -> None:
