@@ -279,6 +279,7 @@ def benchmark(
     classifier_batch_size: int = 32,
     split_seed: int = 0,
     margin: float = 0.02,
+    positive: str | None = None,
     limit: Mapping[str, Any] | None = None,
     limit_patients: Mapping[str, Any] | None = None,
     train_patients: int | None = None,
@@ -334,6 +335,8 @@ def benchmark(
         seeds: classifiers of each arm and fold; with several generators, they take these in turn.
         split_seed: of the split by patient, and of what limits choose.
         margin: the smallest difference that would matter: 0.02 are two points.
+        positive: of two classes the one that is looked for (sensitivity and the like); by default the one that is not
+            named like healthy.
         limit: keep so many training images of a class, chosen at random: tumor=60; repeat for more.
         limit_patients: keep the training images of a class of so many patients.
         train_patients: keep so many training patients.
@@ -379,6 +382,7 @@ def benchmark(
     asked = BenchmarkSettings(
         backend=backend, hyperparameters=hyperparameters or {}, size=size, channels=channels, steps=steps,
         batch_size=batch_size, class_sampling=class_sampling, share=share, model=model, **design, margin=margin,
+        positive=positive,
         limit=counts_of(limit, "limit"), limit_patients=counts_of(limit_patients, "limit-patients"),
         train_patients=train_patients, curve=() if curve is None else numbers_of(curve, "curve"),
         precision=precision, classifier_precision=classifier_precision, patience=patience,
@@ -441,7 +445,8 @@ def compare_files(
             recall:CLASS; of probabilities auroc, average_precision, recall_at_specificity:VALUE, brier.
         arm_a: take only the rows of this arm from A.
         arm_b: take only the rows of this arm from B.
-        positive: of two classes the one that counts as 1, for auroc and the like; else the latter in order of names.
+        positive: of two classes the one that counts as 1, for average_precision and the like; by default the one that
+            is not named like healthy, else the latter in order of names.
         resamples: of the patients.
         seed: of the resamples.
         confidence: of the interval, between 0 and 1.

@@ -13,6 +13,7 @@ import numpy as np
 from braingan.errors import DataError, SettingsError
 from braingan.evaluation.comparison import Comparison, compare
 from braingan.evaluation.measures import PER_CLASS, Measure
+from braingan.evaluation.positive import positive_label
 from braingan.evaluation.prediction_files import (
     BATCH,
     PredictionTable,
@@ -119,7 +120,8 @@ def compare_files(
     (probabilities); also `patient`, `run` or `seed`, `batch`, `fold` and `arm`. Others are left alone. With both
     `predicted` and probabilities, measures of classes take `predicted` and the other measures take the probabilities.
     Rows of a and b are matched by `file`; every run has the same images. What only one of the two tells of patients and
-    folds holds for both. Label 1 of two classes is the latter in the order of their names, unless `positive` is given.
+    folds holds for both. Label 1 of two classes is the one that is not named like healthy (`positive_label`), else the
+    latter in the order of their names, unless `positive` is given.
 
     Args:
         a: CSV file in UTF-8.
@@ -192,11 +194,12 @@ def _classes(a: PredictionTable, b: PredictionTable, positive: str | None) -> tu
                 raise DataError(
                     f"{table.place(row)}: {column} {shortened(names[row])!r} {why}; the classes are {listed}"
                 )
-    if positive is None:
-        return tuple(classes)
-    if len(classes) != 2 or positive not in known:
-        raise SettingsError(f"positive class {positive!r} was asked and the classes are {listed}; one of two works")
-    return tuple(sorted(classes, key=lambda name: name == positive))
+    try:
+        label = positive_label(classes, positive)
+    except SettingsError:
+        shown = f"positive class {shortened(str(positive))!r} was asked and the classes are {listed}; one of two works"
+        raise SettingsError(shown) from None
+    return tuple(classes if label else reversed(classes))
 
 
 def _with_label(metric: str, classes: Sequence[str]) -> str:

@@ -49,6 +49,39 @@ def check_positive(positive: int, classes: int) -> None:
         raise SettingsError(f"the positive class {positive} was asked of 2 classes; their labels 0 and 1 work")
 
 
+def threshold_for_specificity(
+    targets: np.ndarray, probabilities: np.ndarray, specificity: float, *, positive: int = 1
+) -> float:
+    """The lowest threshold with at least that specificity on these images, for `predicted_classes` on others.
+
+    Choose it on validation images, never on those that are scored with it. On others the specificity will be another
+    one: it should be told with the sensitivity.
+
+    >>> rows = np.array([[0.9, 0.1], [0.7, 0.3], [0.6, 0.4], [0.1, 0.9]])
+    >>> threshold_for_specificity(np.array([0, 0, 1, 1]), rows, 0.9)
+    0.35
+
+    Args:
+        targets: (N,) labels, 0 and 1.
+        probabilities: (N, 2) floats in [0, 1]; rows sum to 1.
+        specificity: above 0, at most 1.
+        positive: the label of the class that is looked for.
+
+    Returns:
+        0 to 1; half way between probabilities that occur.
+
+    Raises:
+        DataError: not two classes, or shapes that do not fit.
+        SettingsError: a positive class that is not 0 or 1, or a specificity that cannot be.
+    """
+    if not 0 < specificity <= 1:
+        raise SettingsError(f"a specificity of {specificity} was asked; above 0 and at most 1 works")
+    true, scores, tried = _candidates(targets, probabilities, positive)
+    negatives = np.sort(scores[~true])
+    reached = np.searchsorted(negatives, tried, side="right") / len(negatives)
+    return float(tried[reached >= specificity - ROUNDING][0])
+
+
 def threshold_for_f1(targets: np.ndarray, probabilities: np.ndarray, *, positive: int = 1) -> float:
     """The threshold with the best macro-F1 on these images, for `predicted_classes` on others.
 
@@ -71,6 +104,16 @@ def threshold_for_f1(targets: np.ndarray, probabilities: np.ndarray, *, positive
         DataError: not two classes, or shapes that do not fit.
         SettingsError: a positive class that is not 0 or 1.
     """
+    true, scores, tried = _candidates(targets, probabilities, positive)
+    reached = _macro_f1(true, scores, tried)
+    best = tried[reached >= reached.max() - ROUNDING]
+    return float(best[np.abs(best - USUAL).argmin()])
+
+
+def _candidates(
+    targets: np.ndarray, probabilities: np.ndarray, positive: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(N,) whether images are positive, (N,) scores, and (T,) thresholds that are worth a trial, rising."""
     labels, values = labels_of(targets), np.asarray(probabilities)
     if values.shape != (len(labels), 2) or values.dtype.kind != "f":
         raise DataError(f"probabilities are {values.shape} {values.dtype}; floats {(len(labels), 2)} work")
@@ -82,10 +125,7 @@ def threshold_for_f1(targets: np.ndarray, probabilities: np.ndarray, *, positive
     scores = predictions_of("the classifier's output", values, len(labels))[0][:, positive]
     distinct = np.unique(scores)
     tried = np.unique(np.concatenate([[0.0, USUAL, 1.0], (distinct[1:] + distinct[:-1]) / 2]))
-    tried = tried[tried <= 1]  # half-precision probabilities may be a little larger
-    reached = _macro_f1(labels == positive, scores, tried)
-    best = tried[reached >= reached.max() - ROUNDING]
-    return float(best[np.abs(best - USUAL).argmin()])
+    return labels == positive, scores, tried[tried <= 1]  # half-precision probabilities may be a little larger
 
 
 def _macro_f1(true: np.ndarray, scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,9 @@ from braingan.data.folds import Folds
 from braingan.data.split import UNITS, SplitFile
 from braingan.errors import DataError
 from braingan.evaluation.patients import per_patient
-from braingan.evaluation.scores import measures
-from braingan.evaluation.thresholds import threshold_for_f1
+from braingan.evaluation.positive import positive_label
+from braingan.evaluation.scores import SPECIFICITIES, measures
+from braingan.evaluation.thresholds import threshold_for_f1, threshold_for_specificity
 from braingan.evaluation.variance import split_variance
 from braingan.experiment.contrasts import Choice, choose, compare_arms, recommended_ratio
 from braingan.experiment.curve import PATIENTS, learning_curve
@@ -21,6 +24,7 @@ from braingan.experiment.result import summarise
 from braingan.experiment.settings import BenchmarkSettings
 from braingan.experiment.subgroups import compare_subgroups
 
+WITH_THRESHOLD = ("per_class", "macro", "accuracy", "balanced_accuracy", "confusion")  # what a threshold changes
 Json = dict[str, Any]
 Labels = Mapping[str, tuple[str, float]]  # how results call an arm -> its name and ratio
 
@@ -60,10 +64,11 @@ def analyse(
     targets = {number: _targets(fold.split.val, classes) for number, fold in enumerate(splits.folds)}
     declared = {label: own for label, own in labels.items() if not label.endswith(PATIENTS)}
     choice = choose(declared, arms, pooled, targets)
+    positive = positive_label(classes, settings.positive)
     unit = UNITS[splits[0].split.grouped_by]
     comparisons, failed = compare_arms(declared, pooled, tested, choice, margin=settings.margin, unit=unit)
     scores = [
-        {"arm": label, "repeat": repeat, "seed": seed} | _scored(tested, own, run, classes, targets)
+        {"arm": label, "repeat": repeat, "seed": seed} | _scored(tested, own, run, classes, targets, positive)
         for label, own in pooled.items()
         for run, (repeat, seed) in enumerate(own.runs)
     ]
@@ -96,31 +101,55 @@ def _targets(files: Sequence[SplitFile], classes: Sequence[str]) -> np.ndarray:
 
 
 def _scored(
-    tested: ScoredImages, own: Pooled, run: int, classes: Sequence[str], targets: Mapping[int, np.ndarray]
+    tested: ScoredImages,
+    own: Pooled,
+    run: int,
+    classes: Sequence[str],
+    targets: Mapping[int, np.ndarray],
+    positive: int,
 ) -> Json:
     """All measures of a run: of images, of patients, and with thresholds that were chosen on validation images."""
     probabilities, folds = own.probabilities[run], own.folds[run]
-    found = measures(tested.targets, probabilities, classes, folds=folds)
-    found["patients"] = per_patient(tested.targets, probabilities, tested.patients, classes, folds=folds)
-    thresholds = _thresholds(own, run, targets) if len(classes) == 2 else None
-    found["at_threshold"] = None
-    if thresholds is not None:
-        each = np.array([thresholds[fold] for fold in folds.tolist()])
-        with_threshold = measures(tested.targets, probabilities, classes, folds=folds, threshold=each)
-        kept = ("per_class", "macro", "accuracy", "balanced_accuracy", "confusion")
-        used = {str(fold): round(value, 6) for fold, value in thresholds.items() if fold in folds}
-        found["at_threshold"] = {"thresholds": used} | {name: with_threshold[name] for name in kept}
+    found = measures(tested.targets, probabilities, classes, folds=folds, positive=positive)
+    found["patients"] = per_patient(
+        tested.targets, probabilities, tested.patients, classes, folds=folds, positive=positive
+    )
+    found |= {"at_threshold": None, "at_specificity": None}
+    if len(classes) != 2:
+        return found
+
+    def with_thresholds(choose_one: Callable[[np.ndarray, np.ndarray], float]) -> tuple[Json, Json]:
+        chosen_ones = _thresholds(own, run, targets, choose_one)
+        each = np.array([chosen_ones[fold] for fold in folds.tolist()])
+        used = {str(fold): round(value, 6) for fold, value in chosen_ones.items() if fold in folds}
+        said = measures(tested.targets, probabilities, classes, folds=folds, threshold=each, positive=positive)
+        return {"thresholds": used}, said
+
+    with suppress(DataError):  # a class that validation lacks
+        used, said = with_thresholds(partial(threshold_for_f1, positive=positive))
+        found["at_threshold"] = used | {name: said[name] for name in WITH_THRESHOLD}
+        found["at_specificity"] = {}
+        for least in SPECIFICITIES:
+            used, said = with_thresholds(
+                partial(threshold_for_specificity, specificity=float(least), positive=positive)
+            )
+            recalls = [said["per_class"][name]["recall"] for name in classes]
+            reached = {"sensitivity": recalls[positive], "specificity": recalls[1 - positive]}
+            found["at_specificity"][least] = used | reached
     return found
 
 
-def _thresholds(own: Pooled, run: int, targets: Mapping[int, np.ndarray]) -> dict[int, float] | None:
-    """The best threshold of each fold's classifier on its validation images; None where one cannot be chosen."""
+def _thresholds(
+    own: Pooled, run: int, targets: Mapping[int, np.ndarray], choose_one: Callable[[np.ndarray, np.ndarray], float]
+) -> dict[int, float]:
+    """What is chosen for each fold's classifier on its validation images.
+
+    Raises:
+        DataError: a class that validation lacks.
+    """
     seeds = [seed for repeat, seed in own.runs if repeat == own.runs[0][0]]
     place = seeds.index(own.runs[run][1])
-    try:
-        return {fold: threshold_for_f1(targets[fold], said[place]) for fold, said in own.validation.items()}
-    except DataError:  # a class that validation lacks
-        return None
+    return {fold: choose_one(targets[fold], said[place]) for fold, said in own.validation.items()}
 
 
 def _variance(cells: Cells, labels: Labels, settings: BenchmarkSettings, folds: int) -> Json:
@@ -161,8 +190,10 @@ def _external(
         )
         for label, (arm, _) in labels.items()
     }
+    positive = positive_label(classes, settings.positive)
     scores = [
-        {"arm": label, "fold": fold, "seed": seed} | measures(tested.targets, pooled[label].probabilities[run], classes)
+        {"arm": label, "fold": fold, "seed": seed}
+        | measures(tested.targets, pooled[label].probabilities[run], classes, positive=positive)
         for label in labels
         for run, (fold, seed) in enumerate(runs)
     ]

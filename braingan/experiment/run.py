@@ -20,6 +20,7 @@ from braingan.data.split import split_files
 from braingan.data.workplace import CACHE, check_place, claim
 from braingan.errors import CellsFailedError, SettingsError
 from braingan.evaluation.classifier import build_classifier
+from braingan.evaluation.positive import positive_label
 from braingan.experiment.arms import ARMS, BUILT_IN, Arm
 from braingan.experiment.attempts import FAILED, Attempt, run_cells
 from braingan.experiment.cells import Bench, Cell, GeneratorCell, claimed, classifiers, expected_cells, part_of_patients
@@ -42,7 +43,7 @@ from braingan.threads import limited
 log = logging.getLogger("braingan")
 
 # Between two calls on one folder; more seeds, generators, arms and points of a curve add to what is there.
-MAY_CHANGE = {"device", "seeds", "generators", "arms", "curve", "margin"}
+MAY_CHANGE = {"device", "seeds", "generators", "arms", "curve", "margin", "positive"}
 DECLARED = ("seeds", "generators", "arms", "margin")  # of these, those that a verdict depends on
 DECLARATION = "declared.json"
 
@@ -241,7 +242,9 @@ def _check(settings: BenchmarkSettings, loaded: BenchmarkData, stored: StoredGen
             part_of_patients(loaded.inputs.fold(number), share, settings.split_seed + number)
     with torch.random.fork_rng(devices=[]):
         build_classifier(settings.classifier, first.spec)
-    return replace(settings, **{name: getattr(training, name) for name in OF_TRAINING})
+    label = positive_label(loaded.classes, settings.positive)
+    positive = loaded.classes[label] if len(loaded.classes) == 2 else None
+    return replace(settings, positive=positive, **{name: getattr(training, name) for name in OF_TRAINING})
 
 
 def _check_recipes(settings: BenchmarkSettings, arms: Mapping[str, Arm]) -> None:

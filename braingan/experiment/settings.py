@@ -22,10 +22,12 @@ OF_TRAINING = (
 OF_LIMITS = ("limit", "limit_patients", "train_patients")
 # What versions did that did not yet note it.
 EARLIER: dict[str, Any] = {
-    "precision": "float32", "classifier_precision": "float32", "patience": 0, "share": None,
+    "precision": "float32", "classifier_precision": "float32", "patience": 0, "share": None, "positive": None,
     "arms": ["real", "synthetic", "combined"],
 }  # fmt: skip
-OPTIONAL = {"weights": (str,), "share": (int, float), "train_patients": (int,)}  # their kinds where they are not None
+OPTIONAL = {  # their kinds where they are not None
+    "weights": (str,), "positive": (str,), "share": (int, float), "train_patients": (int,),
+}  # fmt: skip
 
 LISTS = ("ratio", "arms", "curve")
 
@@ -85,6 +87,7 @@ class BenchmarkSettings:
     classifier_precision: str = "auto"
     patience: int = 10
     share: float | None = None
+    positive: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("folds", "repeats", "generators", "seeds"):

@@ -17,8 +17,8 @@ CLASSIC, ORACLE = "real+classic", "oracle-same-patients"
 Value = Callable[[Mapping[str, Any]], float | None]
 
 
-def _sensitivity(specificity: str) -> Value:
-    return lambda own: (own.get("sensitivity_at_specificity") or {}).get(specificity)
+def _at_specificity(least: str, name: str) -> Value:
+    return lambda own: (own.get("at_specificity") or {}).get(least, {}).get(name)
 
 
 DECIDED: dict[str, Value] = {
@@ -30,8 +30,10 @@ DECIDED: dict[str, Value] = {
 RANKED: dict[str, Value] = {
     "AUROC": lambda own: own.get("auroc"),
     "average precision": lambda own: own.get("average_precision"),
-    "sensitivity at 0.90": _sensitivity("0.90"),
-    "sensitivity at 0.95": _sensitivity("0.95"),
+    "sensitivity at 0.90": _at_specificity("0.90", "sensitivity"),
+    "specificity reached, 0.90": _at_specificity("0.90", "specificity"),
+    "sensitivity at 0.95": _at_specificity("0.95", "sensitivity"),
+    "specificity reached, 0.95": _at_specificity("0.95", "specificity"),
     "Brier": lambda own: own.get("brier"),
     "calibration error": lambda own: own.get("calibration_error"),
 }

@@ -12,9 +12,9 @@ from braingan.reporting.predicted import View
 
 
 @styled
-def roc_figure(targets: np.ndarray, views: Sequence[View], classes: Sequence[str]) -> str | None:
+def roc_figure(targets: np.ndarray, views: Sequence[View], classes: Sequence[str], positive: int) -> str | None:
     """A mean ROC curve for each view; None where there are none."""
-    curves = {view.name: mean_roc(targets, view) for view in views}
+    curves = {view.name: mean_roc(targets, view, positive) for view in views}
     known = {name: rates for name, rates in curves.items() if rates is not None}
     if not known:
         return None
@@ -23,7 +23,7 @@ def roc_figure(targets: np.ndarray, views: Sequence[View], classes: Sequence[str
     axes.plot([0, 1], [0, 1], color=SOFT, linewidth=0.8)
     for number, (name, rates) in enumerate(known.items()):
         axes.plot(GRID, rates, color=colour(number), linestyle=LINES[number % len(LINES)], linewidth=1.8, label=name)
-    kind = f"of {classes[1]}" if len(classes) == 2 else "mean over classes"
+    kind = f"of {classes[positive]}" if len(classes) == 2 else "mean over classes"
     axes.set_xlabel("false-positive rate (1 - specificity)")
     axes.set_ylabel(f"sensitivity, {kind}")
     axes.set_aspect("equal")
@@ -35,22 +35,22 @@ def roc_figure(targets: np.ndarray, views: Sequence[View], classes: Sequence[str
 
 
 @styled
-def calibration_figure(targets: np.ndarray, views: Sequence[View], classes: Sequence[str]) -> str:
+def calibration_figure(targets: np.ndarray, views: Sequence[View], classes: Sequence[str], positive: int) -> str:
     """Said and found probabilities for each view; larger marks stand for more predictions."""
     figure = figure_of(4.3)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=SOFT, linewidth=0.8)
     for number, view in enumerate(views):
-        bins = calibration(targets, view)
+        bins = calibration(targets, view, positive)
         largest = max((own.count for own in bins), default=1)
         said, found = [own.said for own in bins], [own.found for own in bins]
         axes.plot(said, found, color=colour(number), linestyle=LINES[number % len(LINES)], linewidth=1.2,
                   marker=MARKERS[number % len(MARKERS)], markersize=3, label=view.name)  # fmt: skip
         axes.scatter(said, found, [8 + 70 * own.count / largest for own in bins], color=colour(number), alpha=0.35,
                      linewidth=0)  # fmt: skip
-    two = len(classes) == 2
-    axes.set_xlabel(f"probability of {classes[1]} that was said" if two else "probability of the most probable class")
-    axes.set_ylabel(f"share that was {classes[1]}" if two else "share that was right")
+    sought = classes[positive] if len(classes) == 2 else None
+    axes.set_xlabel(f"probability of {sought} that was said" if sought else "probability of the most probable class")
+    axes.set_ylabel(f"share that was {sought}" if sought else "share that was right")
     axes.set_aspect("equal")
     axes.set_xlim(0, 1)
     axes.set_ylim(-0.02, 1.02)

@@ -42,12 +42,12 @@ def confusion_shares(targets: np.ndarray, view: View) -> np.ndarray:
     return shares
 
 
-def mean_roc(targets: np.ndarray, view: View) -> np.ndarray | None:
+def mean_roc(targets: np.ndarray, view: View, positive: int = 1) -> np.ndarray | None:
     """(101,) true-positive rates at the false-positive rates 0, 0.01 to 1.
 
     A curve for each fold of each run, because scores of different models have different scales, and their mean at each
-    false-positive rate (vertical averaging). Of two classes, of class 1; of more, the mean over classes of each
-    against the rest.
+    false-positive rate (vertical averaging). Of two classes, of the positive one; of more, the mean over classes of
+    each against the rest.
 
     Returns:
         None where no fold has images of both kinds.
@@ -59,7 +59,7 @@ def mean_roc(targets: np.ndarray, view: View) -> np.ndarray | None:
     for own, folds in zip(view.probabilities, view.folds, strict=True):
         for fold in np.unique(folds[folds >= 0]):
             here = folds == fold
-            for label in [1] if classes == 2 else range(classes):
+            for label in [positive] if classes == 2 else range(classes):
                 true = targets[here] == label
                 if true.any() and not true.all():
                     curves.append(_roc(true, own[here, label]))
@@ -75,16 +75,16 @@ def _roc(true: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return rates
 
 
-def calibration(targets: np.ndarray, view: View) -> list[Bin]:
+def calibration(targets: np.ndarray, view: View, positive: int = 1) -> list[Bin]:
     """Ten bins of equal width, empty ones left out; all runs together.
 
-    Of two classes, of the probability of class 1; of more, of the most probable class.
+    Of two classes, of the probability of the positive one; of more, of the most probable class.
     """
     classes = view.probabilities.shape[2]
     known = view.folds >= 0
     probabilities, true = view.probabilities[known], np.broadcast_to(targets, known.shape)[known]
     if classes == 2:
-        said, found = probabilities[:, 1], true == 1
+        said, found = probabilities[:, positive], true == positive
     else:
         said, found = probabilities.max(axis=1), probabilities.argmax(axis=1) == true
     at = np.clip((said * BINS).astype(int), 0, BINS - 1)
@@ -93,7 +93,7 @@ def calibration(targets: np.ndarray, view: View) -> list[Bin]:
 
 
 def patient_rows(
-    targets: np.ndarray, patients: list[str], view: View, classes: list[str]
+    targets: np.ndarray, patients: list[str], view: View, classes: list[str], positive: int = 1
 ) -> dict[str, dict[str, dict[str, float | None]] | str]:
     """Measures with one row a patient, as means over runs: way -> measure -> mean and std, or why there are none.
 
@@ -102,11 +102,19 @@ def patient_rows(
         patients: (N,) names.
         view: the predictions.
         classes: names in label order.
+        positive: of two classes, the label of the one that is looked for.
     """
     found: dict[str, dict[str, dict[str, float | None]] | str] = {}
     try:
         runs = [
-            per_patient(targets[here], own[here], np.array(patients)[here], classes, folds=view.folds[run][here])
+            per_patient(
+                targets[here],
+                own[here],
+                np.array(patients)[here],
+                classes,
+                folds=view.folds[run][here],
+                positive=positive,
+            )
             for run, own in enumerate(view.probabilities)
             if (here := view.tested(run)).any()
         ]

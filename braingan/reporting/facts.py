@@ -10,6 +10,7 @@ import numpy as np
 
 from braingan.data.folds import LEFT_OUT
 from braingan.data.split import PARTS, UNITS
+from braingan.evaluation.positive import positive_label
 from braingan.experiment.result import BenchmarkResult, summarise
 
 MEASURES = {"precision": "precision", "recall": "recall", "f1": "F1", "accuracy": "accuracy"}
@@ -273,6 +274,11 @@ def ratios(result: BenchmarkResult) -> str:
 def unit_of(result: BenchmarkResult) -> str:
     """What was resampled, in the singular: patients, where these are known."""
     return UNITS[result.splits["grouped_by"]]
+
+
+def positive(result: BenchmarkResult) -> int:
+    """Label of the class that is looked for; results of earlier versions have the latter."""
+    return positive_label(result.classes, result.settings.get("positive"))
 
 
 def groups_in(files: Iterable[Mapping[str, Any]]) -> int:

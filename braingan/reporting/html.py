@@ -121,14 +121,14 @@ def _closer(result: BenchmarkResult, enclosed: Enclosed) -> dict[str, Any]:
     shown = [own.file for listed in (changed or {}).values() for own in listed[:CHANGED_SHOWN]]
     pictured = enclosed.pictures is not None and enclosed.thumbnails is not None and shown
     known = all(predicted.patients)
-    targets, classes = predicted.targets, predicted.classes
+    targets, classes, positive = predicted.targets, predicted.classes, facts.positive(result)
     return {
         "views": [
             {
                 "name": view.name,
                 "made_of": view.made_of,
                 "confusion": confusion_shares(targets, view).tolist(),
-                "patients": patient_rows(targets, predicted.patients, view, classes) if known else None,
+                "patients": patient_rows(targets, predicted.patients, view, classes, positive) if known else None,
             }
             for view in views
         ],
@@ -136,8 +136,8 @@ def _closer(result: BenchmarkResult, enclosed: Enclosed) -> dict[str, Any]:
         "contrast": [view.name for view in contrast or ()],
         "thumbnails": enclosed.thumbnails(shown) if pictured and enclosed.thumbnails else {},
         "curves": {
-            "roc": roc_figure(targets, views, classes),
-            "calibration": calibration_figure(targets, views, classes) if views else None,
+            "roc": roc_figure(targets, views, classes, positive),
+            "calibration": calibration_figure(targets, views, classes, positive) if views else None,
         },
     }
 

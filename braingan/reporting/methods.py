@@ -143,7 +143,7 @@ def _statistics(result: BenchmarkResult) -> str:
     said = [
         "Macro F1 (the mean over classes; the most probable class counted) was the main measure; macro precision and "
         "recall, accuracy, AUROC, average precision, sensitivity at specificities of 0.90 and 0.95, the Brier score "
-        "and the calibration error were computed as well."
+        "and the calibration error were computed as well; thresholds were chosen on validation images."
         if result.scores
         else "Macro precision, recall and F1 (means over classes) and accuracy were computed."
     ]

@@ -37,16 +37,17 @@ RED = "\033[1;31m{}\033[0m"
 SCORES = "Training images of each arm (real, synthetic) and its scores on the test images (macro: means over classes):"
 BY_CLASS = "F1 of each class, mean over runs:"
 RANKINGS = (
-    "Of probabilities, mean over runs (average precision; sensitivity at specificity 0.90 and 0.95; macro F1 at a "
-    "threshold chosen on validation images):"
+    "Of probabilities, mean over runs. AP: average precision. Thresholds chosen on validation images: sensitivity at "
+    "specificity 0.90 and 0.95 there, and the specificity on test images; macro F1 at the best one:"
 )
 AGAINST = (
     "Differences in points with intervals; p after Holm's correction. Primary and exploratory: with synthetic images "
     "against best without. Others: macro F1 against real."
 )
 SHORT = {"average precision": "AP", "sensitivity at 0.90": "sens. 0.90", "sensitivity at 0.95": "sens. 0.95",
-         "calibration error": "calibr. error",
-         "macro F1, chosen threshold": "F1 thresh."}  # fmt: skip
+         "specificity reached, 0.90": "spec.", "specificity reached, 0.95": "spec.",
+         "calibration error": "calibr.",
+         "macro F1, chosen threshold": "F1 thr."}  # fmt: skip
 Rows = list[list[str]]
 
 

@@ -10,7 +10,7 @@ from sklearn.metrics import f1_score
 
 from braingan.errors import DataError, SettingsError
 from braingan.evaluation.scores import measures
-from braingan.evaluation.thresholds import predicted_classes, threshold_for_f1
+from braingan.evaluation.thresholds import predicted_classes, threshold_for_f1, threshold_for_specificity
 
 
 def outputs(seed: int, count: int = 60, steps: int = 12, bias: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
@@ -34,6 +34,29 @@ def test_no_threshold_is_better(seed: int, positive: int) -> None:
     others = [reached(threshold) for threshold in np.linspace(0, 1, 21)]  # between all probabilities, and at them
     assert reached(found) == pytest.approx(max(others))
     assert reached(found) >= reached(0.5)
+
+
+@pytest.mark.parametrize("positive", [0, 1])
+@pytest.mark.parametrize("specificity", [0.5, 0.9, 1.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_no_lower_threshold_is_as_specific(seed: int, specificity: float, positive: int) -> None:
+    targets, probabilities = outputs(seed)
+    found = threshold_for_specificity(targets, probabilities, specificity, positive=positive)
+
+    def reached(threshold: float) -> float:
+        predicted = predicted_classes(probabilities, threshold, positive=positive)
+        return float((predicted[targets != positive] != positive).mean())
+
+    assert reached(found) >= specificity
+    lower = np.unique(probabilities[:, positive])
+    assert all(reached(threshold) < specificity for threshold in lower[lower < found - 0.06])
+
+
+def test_a_specificity_that_cannot_be_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"a specificity of 1\.5 was asked; above 0 and at most 1 works"):
+        threshold_for_specificity(*outputs(0), 1.5)
+    with pytest.raises(DataError, match="images of both 0 and 1 work"):
+        threshold_for_specificity(np.zeros(62, int), outputs(0)[1], 0.9)
 
 
 def test_a_threshold_repairs_probabilities_that_are_too_low() -> None:

@@ -144,6 +144,32 @@ def test_every_classifier_is_scored_on_the_other_sites_images(study: Any) -> Non
     assert result.settings["external"] == "elsewhere"
 
 
+def test_sensitivity_at_a_specificity_takes_its_threshold_from_validation_images(study: Any) -> None:
+    result, rows = study.result, study.rows()
+    healthy, positive = result.classes.index("no_tumor"), result.classes.index("tumor")
+    assert result.settings["positive"] == "tumor"
+    own = next(each for each in result.scores if (each["arm"], each["repeat"], each["seed"]) == ("real", 1, 0))
+    for least, found in own["at_specificity"].items():
+        sick = well = hits = passed = 0
+        for fold, threshold in found["thresholds"].items():
+            cell = study.cells()[f"real-fold{fold}-seed0"]
+            targets = [file["label"] for file in _files(result, int(fold), "val")]
+            said = [row[positive] for row in cell["predictions"]["val"]]
+            negatives = [p for p, target in zip(said, targets, strict=True) if target == result.classes[healthy]]
+            assert np.mean(np.array(negatives) <= threshold + 1e-6) >= float(least)
+            mine = [row for row in rows if (row["arm"], row["fold"], row["seed"]) == ("real", fold, "0")]
+            for row in mine:
+                above = float(row["p_tumor"]) > threshold
+                sick, hits = sick + (row["target"] == "tumor"), hits + (row["target"] == "tumor" and above)
+                well, passed = well + (row["target"] != "tumor"), passed + (row["target"] != "tumor" and not above)
+        assert found["sensitivity"] == pytest.approx(hits / sick)
+        assert found["specificity"] == pytest.approx(passed / well)
+
+
+def _files(result: braingan.BenchmarkResult, fold: int, part: str) -> list[dict[str, Any]]:
+    return [result.splits["files"][place] for place in result.splits["folds"][fold][part]]
+
+
 def test_predictions_of_the_other_site_can_be_compared(study: Any) -> None:
     path = study.out / "external.csv"
     found = braingan.compare_files(path, path, arm_a="real", arm_b="combined@1", resamples=50).comparison
