@@ -6,6 +6,7 @@ Heavy modules are imported when a verb is called, so that `import braingan` and 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -301,6 +302,7 @@ def benchmark(
     drop_leaking: bool = False,
     allow_leakage: bool = False,
     config: Path | None = None,
+    inspection: bool = True,
     without_images: bool = False,
     jobs: int = 1,
     engine: EngineName = "local",
@@ -358,6 +360,7 @@ def benchmark(
         drop_leaking: score without test images that show the same picture as a training image.
         allow_leakage: go on in spite of a leak, and mark the result in red. For research.
         config: result.json of another run: take its settings and its split. Other settings stay out then.
+        inspection: look at the data as `inspect` does, before training, and put what it says into the report.
         without_images: leave pictures out of the report.
         jobs: trainings at the same time, in processes of this machine that share its cores.
         engine: where trainings run: on this machine, or on the workers of a Dask or Ray cluster.
@@ -373,6 +376,7 @@ def benchmark(
     from braingan.experiment.repeat import settings_and_splits
     from braingan.experiment.run import run_benchmark
     from braingan.experiment.settings import BenchmarkSettings, counts_of, names_of, numbers_of, preset_named
+    from braingan.inspection.beside import inspect_beside
     from braingan.reporting.write import write_reports
 
     design = preset_named(
@@ -396,7 +400,8 @@ def benchmark(
     there = {name: Path(folder) if folder else None for name, folder in folders.items()}
     sources = Sources(Path(data), there["test"], there["external"], splits, limited=config is not None)
     with ended_by_sigterm("stopped; the same command goes on"), open_engine(engine, jobs, address) as opened:
-        result = run_benchmark(sources, Path(out), settings, generator=there["generator"], engine=opened)
+        ready = partial(inspect_beside, Path(out), sources.data, sources.test) if inspection else None
+        result = run_benchmark(sources, Path(out), settings, generator=there["generator"], engine=opened, ready=ready)
     write_reports(result, Path(out), without_images=without_images)
     return result
 

@@ -134,7 +134,7 @@ def honest(study: Study, tmp_path: Path, tiny: Options) -> Path:
 def judged(tiny_model: str) -> Options:
     """Options of a benchmark of a given generator that takes a second."""
     arms = ["real", "combined"]
-    return {"model": tiny_model, "classifier_steps": 2, "seeds": 1, "arms": arms}
+    return {"model": tiny_model, "classifier_steps": 2, "seeds": 1, "arms": arms, "inspection": False}
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -49,11 +49,13 @@ DECLARATION = "declared.json"
 
 
 def run_benchmark(
-    sources: Sources, out: Path, settings: BenchmarkSettings, *, generator: Path | None, engine: Engine
-) -> BenchmarkResult:
+    sources: Sources, out: Path, settings: BenchmarkSettings, *, generator: Path | None, engine: Engine,
+    ready: Callable[[], None] | None = None,
+) -> BenchmarkResult:  # fmt: skip
     """Run what is not finished yet in `out`, and write `result.json`, `predictions.csv` and `pictures/`.
 
-    See `braingan.benchmark` for the arguments and errors.
+    See `braingan.benchmark` for the arguments and errors. `ready` is called when nothing is left to be refused and
+    before anything is trained.
     """
     stored = load_run(generator) if generator else None
     preprocessing = stored.preprocessing if stored else settings.training(0).preprocessing
@@ -66,6 +68,8 @@ def run_benchmark(
     asked = _asked(settings, loaded, stored)
     claim(out, asked, may_change=MAY_CHANGE, earlier=EARLIER)
     extended = _declare(out, settings)
+    if ready:
+        ready()
     inputs = loaded.inputs
     with locked(out / CACHE / "locks" / "precision.lock", wait=True), limited(engine.threads()):
         trains = stored is None and any(arm.uses_synthetic for arm in settings.registered_arms().values())

@@ -15,6 +15,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from braingan.data.files import replacing
 from braingan.errors import OutputError
 from braingan.experiment.result import BenchmarkResult
+from braingan.inspection.result import Inspection
 from braingan.progress import readable_seconds
 from braingan.reporting import arm_facts, facts, figures, methods
 from braingan.reporting.changed import Changed, changed_images
@@ -34,11 +35,13 @@ class Enclosed:
         pictures: caption -> PNG file, shown side by side; None leaves all pictures and patients' ids out, and says so.
         predicted: what each arm says of each image; None where that is not known.
         thumbnails: name of a tested image -> `data:` address of its picture.
+        inspection: of the data; None where nobody has looked at them.
     """
 
     pictures: Mapping[str, Path] | None = None
     predicted: Predicted | None = None
     thumbnails: Callable[[list[str]], Mapping[str, str]] | None = None
+    inspection: Inspection | None = None
 
 
 def write_report(result: BenchmarkResult, path: Path, enclosed: Enclosed) -> None:
@@ -86,6 +89,7 @@ def _page(result: BenchmarkResult, enclosed: Enclosed) -> str:
         facts=facts,
         arm_facts=arm_facts,
         methods=methods,
+        inspection=enclosed.inspection,
         difference=facts.difference(result),
         figures=_figures(result),
         pictures=None if pictures is None else {caption: _embedded(path) for caption, path in pictures.items()},

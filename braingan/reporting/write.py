@@ -9,6 +9,7 @@ from braingan.data.files import replacing
 from braingan.errors import OutputError
 from braingan.experiment.assembly import result_so_far
 from braingan.experiment.result import BenchmarkResult
+from braingan.inspection.beside import inspection_beside
 from braingan.reporting.html import Enclosed, write_report
 from braingan.reporting.pictured import pictures_of
 from braingan.reporting.predicted import read_predicted
@@ -20,7 +21,7 @@ def write_reports(result: BenchmarkResult, out: Path, *, without_images: bool) -
 
     Args:
         result: of the benchmark in `out`.
-        out: where `predictions.csv`, `pictures/` and `cache/` lie, or some of them.
+        out: where `predictions.csv`, `pictures/`, `inspection.json` and `cache/` lie, or some of them.
         without_images: leave out all pictures, and patients' ids, for a report that is committed or sent.
 
     Raises:
@@ -33,6 +34,7 @@ def write_reports(result: BenchmarkResult, out: Path, *, without_images: bool) -
         pictures=None if without_images else {name: path for name, path in pictures.items() if path.exists()},
         predicted=read_predicted(out / "predictions.csv", result),
         thumbnails=partial(pictures_of, out, result),
+        inspection=inspection_beside(out),
     )
     write_report(result, out / "report.html", enclosed)
 

@@ -35,7 +35,8 @@ SMALL: Options = {"size": 32, "steps": 2, "batch_size": 4, "hyperparameters": {"
 def quick(tiny: Options, tiny_model: str) -> Options:
     """A benchmark of two seconds: three arms, two seeds, and a generator for each."""
     arms = ["real", "synthetic", "combined"]
-    return tiny | {"model": tiny_model, "classifier_steps": 2, "seeds": 2, "generators": 2, "arms": arms}
+    return tiny | {"model": tiny_model, "classifier_steps": 2, "seeds": 2, "generators": 2, "arms": arms,
+                   "inspection": False}  # fmt: skip
 
 
 @pytest.fixture

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -519,3 +521,26 @@ def test_a_generator_whose_best_step_was_chosen_by_test_images_is_refused(
         braingan.benchmark(data, tmp_path / "out", **asked)
     result = braingan.benchmark(data, tmp_path / "out", **asked, allow_leakage=True)
     assert any("best step" in line for line in result.leakage)
+
+
+def test_what_is_wrong_with_the_data_is_told_before_training_and_stands_in_the_report(
+    data: Path, tmp_path: Path, real_only: Options, caplog: pytest.LogCaptureFixture
+) -> None:
+    twin = next((data / "tumor").glob("*.png"))
+    (data / "no_tumor" / "the_same.png").write_bytes(twin.read_bytes())
+    with (data / "metadata.csv").open("a") as stream:
+        stream.write(f"no_tumor/the_same.png,no_tumor,data-{twin.name[:3]}\n")
+    with caplog.at_level(logging.INFO, logger="braingan"):
+        braingan.benchmark(data, tmp_path / "out", **real_only | {"inspection": True})
+    lines = [record.getMessage() for record in caplog.records]
+    warned = next(place for place, line in enumerate(lines) if line.startswith("warning: ") and "the_same.png" in line)
+    trained = next(place for place, line in enumerate(lines) if line.startswith("real, fold 0, seed 0: macro-F1"))
+    assert warned < trained
+    serious = lines[warned].removeprefix("warning: ")
+    assert serious in html.unescape((tmp_path / "out" / "report.html").read_text())
+    before = (tmp_path / "out" / "inspection.json").read_bytes()
+    braingan.report(tmp_path / "out")
+    assert serious in html.unescape((tmp_path / "out" / "report.html").read_text())
+    assert (tmp_path / "out" / "inspection.json").read_bytes() == before
+    braingan.benchmark(data, tmp_path / "without", **real_only)
+    assert "<code>braingan inspect</code> examines the images" in (tmp_path / "without" / "report.html").read_text()

@@ -23,7 +23,8 @@ Options = dict[str, Any]
 @pytest.fixture
 def quick(tiny: Options, tiny_model: str) -> Options:
     """Two repeats of two folds, in seconds."""
-    return tiny | {"model": tiny_model, "classifier_steps": 2, "seeds": 1, "arms": ["real", "combined"], "folds": 2}
+    return tiny | {"model": tiny_model, "classifier_steps": 2, "seeds": 1, "arms": ["real", "combined"], "folds": 2,
+                   "inspection": False}  # fmt: skip
 
 
 def test_a_plan_is_enough_to_put_the_result_together(data: Path, tmp_path: Path, quick: Options) -> None:

@@ -21,7 +21,7 @@ Options = dict[str, Any]
 @pytest.fixture
 def asked(tiny: Options, tiny_model: str) -> Options:
     """Real images alone, in a second."""
-    return tiny | {"model": tiny_model, "classifier_steps": 2, "seeds": 1, "arms": ["real"]}
+    return tiny | {"model": tiny_model, "classifier_steps": 2, "seeds": 1, "arms": ["real"], "inspection": False}
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ BOTH = pytest.mark.parametrize("backend", ["insert", "paste"])
 @pytest.fixture
 def asked(quick: Options, tiny_model: str) -> Options:
     """A benchmark of a few seconds."""
-    return quick | {"model": tiny_model, "classifier_steps": 2, "seeds": 1, "classifier_precision": "float32",
+    return quick | {"model": tiny_model, "classifier_steps": 2, "seeds": 1, "inspection": False,
+                    "classifier_precision": "float32",
                     "arms": ["real", "synthetic", "combined"]}  # fmt: skip
 
 

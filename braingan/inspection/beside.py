@@ -1,0 +1,43 @@
+"""An inspection beside a benchmark: whoever reads the result should know what is wrong with the data."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from braingan.errors import BrainganError
+from braingan.inspection.inspecting import inspect_folders
+from braingan.inspection.result import RESULT, Inspection
+
+log = logging.getLogger("braingan")
+
+
+def inspect_beside(out: Path, data: Path, test: Path | None) -> None:
+    """Look at the images as `braingan.inspect` does, once, and warn of what is serious.
+
+    Args:
+        out: folder of a benchmark; `inspection.json` is written into it, or is there already.
+        data: folder of images.
+        test: folder of test images.
+    """
+    path = out / RESULT
+    if path.exists():
+        return
+    try:
+        inspection, _ = inspect_folders(data, test)
+    except BrainganError as error:  # it is stricter with folders than a benchmark need be
+        log.info("the data were not inspected: %s", error)
+        return
+    for line in inspection.serious:
+        log.warning("warning: %s", line)
+    inspection.save(path)
+
+
+def inspection_beside(out: Path) -> Inspection | None:
+    """What `inspect_beside` found; None where it has not looked, or the file is of another version."""
+    path = out / RESULT
+    try:
+        return Inspection.load(path) if path.exists() else None
+    except BrainganError as error:
+        log.warning("%s is left out of the report: %s", path, error)
+        return None
