@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Self
 
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 log = logging.getLogger("braingan")
 SECONDS_BETWEEN_LINES = 15.0
@@ -82,6 +83,34 @@ class Progress:
         left = readable_seconds((self.total - self.done) / max(rate, 1e-9))
         shown = "".join(f", {name} {value:.3f}" for name, value in figures.items())
         return f"{self.title}: {self.done}/{self.total} {self.unit}, {rate:.2f}/s, {left} left{shown}"
+
+
+@contextmanager
+def overview(title: str, total: int, unit: str) -> Iterator[Callable[[str], None]]:
+    """A bar over the parts of a long piece of work, above those of the parts; on a terminal only.
+
+    Elsewhere the log lines of the parts tell as much. On a terminal these lines are put above the bars.
+
+    Args:
+        title: of the whole.
+        total: how many parts there are.
+        unit: what one is called.
+
+    Yields:
+        To be called when a part is done, with words that stand beside the bar.
+    """
+    quiet = None if speaks() and _bars.get() and total else True
+    shape = "{desc}: {n_fmt}/{total_fmt} {unit} |{bar}| {elapsed}{postfix}"
+    with (
+        tqdm(total=total, desc=title, unit=unit, disable=quiet, leave=False, file=sys.stderr, bar_format=shape) as bar,
+        nullcontext() if bar.disable else logging_redirect_tqdm(),
+    ):
+
+        def advance(words: str) -> None:
+            bar.set_postfix_str(words, refresh=False)
+            bar.update(1)
+
+        yield advance
 
 
 def readable_seconds(seconds: float) -> str:

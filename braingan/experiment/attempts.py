@@ -50,9 +50,7 @@ class Attempt:
     traceback: str = ""
 
 
-def run_cells(
-    engine: Engine, bench: Bench, inputs: CellInputs, cells: Sequence[Cell], clock: Clock | None = None
-) -> list[Attempt]:
+def run_cells(engine: Engine, bench: Bench, inputs: CellInputs, cells: Sequence[Cell], clock: Clock) -> list[Attempt]:
     """Run cells that are not finished yet.
 
     Cells that another process has are waited for when the rest is done.
@@ -88,18 +86,12 @@ def run_cells(
                 _keep(bench, done)
             else:
                 (bench.out / FAILED / f"{done.cell.name}.txt").unlink(missing_ok=True)
-                log.info("%s: %s%s", done.cell.title, done.said, _left(clock, done.cell))
+                clock.tick(done.cell)
+                log.info("%s: %s (%s)", done.cell.title, done.said, str(clock))
         todo = taken
         if not todo:
             break
     return failed
-
-
-def _left(clock: Clock | None, cell: Cell) -> str:
-    if clock is None:
-        return ""
-    clock.tick(cell)
-    return f" ({clock})"
 
 
 def attempt(bench: Bench, inputs: CellInputs, cell: Cell, *, wait: bool) -> Attempt:

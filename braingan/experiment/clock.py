@@ -18,7 +18,7 @@ from braingan.experiment.inputs import FoldInputs
 from braingan.generation.gan import GAN
 from braingan.generation.protocol import TrainingData, TrainingRun
 from braingan.generation.registry import create_backend
-from braingan.progress import readable_seconds, without_bars
+from braingan.progress import overview, readable_seconds, without_bars
 from braingan.threads import limited
 
 log = logging.getLogger("braingan")
@@ -34,19 +34,28 @@ class Clock:
         cells: what is to be done.
         seconds: expected for a generator and for a classifier, each alone on its share of the cores.
         at_once: cells at the same time.
+        show: called with the time that is left when one more is done.
     """
 
-    def __init__(self, cells: Sequence[Cell], seconds: tuple[float, float], at_once: int) -> None:
+    def __init__(
+        self, cells: Sequence[Cell], seconds: tuple[float, float], at_once: int,
+        show: Callable[[str], None] | None = None,
+    ) -> None:  # fmt: skip
         self.generator, self.classifier = seconds
+        self.show = show or (lambda _: None)
         self.at_once = max(1, at_once)
         self.total, self.finished = len(cells), 0
         self.left = sum(map(self._expected, cells))
         self._spent, self._started = 0.0, time.monotonic()
 
     def __str__(self) -> str:
-        told = f"{self.finished} of {self.total} trainings done"
-        known = self.classifier > 0  # short ones are not worth a trial
-        return f"{told}, about {readable_seconds(self.seconds_left)} left" if known else told
+        return ", ".join(filter(None, [f"{self.finished} of {self.total} trainings done", self.time_left]))
+
+    @property
+    def time_left(self) -> str:
+        """In words; empty where it is not known."""
+        known = self.classifier > 0  # short ones are not worth a trial, and other machines cannot be tried from here
+        return f"about {readable_seconds(self.seconds_left)} left" if known else ""
 
     @property
     def seconds_left(self) -> float:
@@ -59,25 +68,30 @@ class Clock:
         self.finished += 1
         self.left -= self._expected(cell)
         self._spent += self._expected(cell)
+        self.show(self.time_left)
 
     def _expected(self, cell: Cell) -> float:
         return self.generator if isinstance(cell, GeneratorCell) else self.classifier
 
 
-def start_clock(bench: Bench, inputs: FoldInputs, engine: Engine, cells: Sequence[Cell]) -> Clock | None:
-    """Say how long the cells will take.
+@contextmanager
+def running_clock(bench: Bench, inputs: FoldInputs, engine: Engine, cells: Sequence[Cell]) -> Iterator[Clock]:
+    """Say how long the cells will take, and on a terminal show a bar over them.
 
     Args:
         bench: of the cells.
         inputs: images to try with.
         engine: what runs the cells; other machines cannot be measured from here.
         cells: what is to be done.
-
-    Returns:
-        None where nothing is to be done or nothing can be said.
     """
+    clock = _clock_of(bench, inputs, engine, cells)
+    with overview("benchmark", len(cells), "trainings") as clock.show:
+        yield clock
+
+
+def _clock_of(bench: Bench, inputs: FoldInputs, engine: Engine, cells: Sequence[Cell]) -> Clock:
     if not cells or engine.name != "local":
-        return None
+        return Clock(cells, (0.0, 0.0), 1)
     trains = any(isinstance(cell, GeneratorCell) for cell in cells)
     with limited(engine.threads()), without_bars(), _quietly():
         seconds = (_of_generator(bench, inputs) if trains else 0.0, _of_classifier(bench, inputs))

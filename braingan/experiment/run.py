@@ -24,7 +24,7 @@ from braingan.evaluation.positive import positive_label
 from braingan.experiment.arms import ARMS, BUILT_IN, Arm
 from braingan.experiment.attempts import FAILED, Attempt, run_cells
 from braingan.experiment.cells import Bench, Cell, GeneratorCell, claimed, classifiers, expected_cells, part_of_patients
-from braingan.experiment.clock import start_clock
+from braingan.experiment.clock import running_clock
 from braingan.experiment.data import BenchmarkData, Sources, load_data
 from braingan.experiment.engines import Engine
 from braingan.experiment.inputs import CellInputs
@@ -158,20 +158,19 @@ def _run_all(bench: Bench, inputs: CellInputs, engine: Engine) -> None:
     expected = expected_cells(settings, len(inputs.learning))
     with claimed(bench, "inputs", wait=True):  # for workers, and for pictures in reports
         bench = replace(bench, inputs=inputs.save(bench.out / CACHE))
-    todo = [cell for cell in own if not is_finished(bench.generator_folder(cell.fold, cell.seed))]
+    todo: list[Cell] = [cell for cell in own if not is_finished(bench.generator_folder(cell.fold, cell.seed))]
     begun = {path.stem for path in (bench.out / "cells").glob("*.json")}
-    clock = start_clock(bench, inputs.fold(0), engine, [*todo, *(cell for cell in expected if cell.name not in begun)])
+    todo += [cell for cell in expected if cell.name not in begun]
     failed: list[Attempt] = []
     # One process ends a fold before it begins the next, so that there is something to report; several share all folds.
-    for part in ([fold] for fold in folds) if engine.in_process else [list(folds)]:
-        plain = [cell for cell in expected if cell.fold in part and cell.generator_seed is None]
-        first: list[Cell] = [
-            *(cell for cell in own if cell.fold in part),
-            *plain,
-        ]  # generators first: they take longest
-        failed += run_cells(engine, bench, inputs, first, clock)
-        mixed = [cell for cell in classifiers(bench) if cell.fold in part and cell.generator_seed is not None]
-        failed += run_cells(engine, bench, inputs, mixed, clock)
+    parts = [[fold] for fold in folds] if engine.in_process else [list(folds)]
+    with running_clock(bench, inputs.fold(0), engine, todo) as clock:
+        for part in parts:
+            plain = [cell for cell in expected if cell.fold in part and cell.generator_seed is None]
+            longest = [cell for cell in own if cell.fold in part]
+            failed += run_cells(engine, bench, inputs, [*longest, *plain], clock)
+            mixed = [cell for cell in classifiers(bench) if cell.fold in part and cell.generator_seed is not None]
+            failed += run_cells(engine, bench, inputs, mixed, clock)
     if failed:
         raise _failure(bench, failed, len(own) + len(expected))
 

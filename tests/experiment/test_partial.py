@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
+import pty
 import re
 import shutil
+import struct
+import subprocess
+import sys
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +117,31 @@ def test_the_time_is_told_before_it_starts_and_after_each_training(
     )
     assert any(re.search(r"\(1 of 6 trainings done, about .* left\)$", line) for line in said)
     assert any(re.search(r"\(6 of 6 trainings done, about 0 s left\)$", line) for line in said)
+
+
+def test_a_terminal_shows_how_far_it_is(data: Path, tmp_path: Path, quick: Options) -> None:
+    """Above the bars of single trainings, with the lines that are logged left whole."""
+    code = "import sys, json, braingan; from braingan.cli import main; main()"
+    options = ["--size", "32", "--steps", "2", "--batch-size", "4", "--hyperparameters", "base_channels=4",
+               "--hyperparameters", "latent_size=8", "--model", quick["model"], "--classifier-steps", "50", "--seeds",
+               "1", "--folds", "2", "--arms", "real,combined", "--no-inspection"]  # fmt: skip
+    command = [sys.executable, "-c", code, "benchmark", str(data), str(tmp_path / "out"), *options]
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))  # rows, columns
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs) as run:
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                part = os.read(ours, 4096)
+            except OSError:  # Linux says so at the end of the other side
+                break
+            if not part:
+                break
+            shown += part
+    os.close(ours)
+    assert run.returncode == 0
+    text = shown.decode()
+    assert re.search(r"benchmark: 0/6 trainings \|", text)
+    assert re.search(r"benchmark: 5/6 trainings \|[^\r\n]*about \d+ s left", text)
+    assert re.search(r"(^|[\r\n])(\x1b\[A)*real, fold 0, seed 0: macro-F1 0\.\d+ \(2 of 6 trainings done", text)
