@@ -23,6 +23,7 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 WORTH_IT = 0.9  # of the time that float32 takes: coarser numbers are not for a gain that may be chance
 TRIAL_STEPS = 5
+HOPELESS = 4  # times what the quickest takes: emulated bfloat16 takes 15, and seconds a step
 WARM_UP = 2
 
 
@@ -50,17 +51,21 @@ def choose_precision(
         trial: for a precision, a function that makes one step on networks of its own and gives its loss.
 
     Returns:
-        The precision, and the milliseconds of a step in each that was finite (the quickest of five).
+        The precision, and the milliseconds of a step in each that was finite (the quickest of five, or of fewer where
+        it is hopelessly slow).
         float32 is kept unless another one needs less than nine tenths of its time.
     """
     steps = {name: trial(name) for name in candidates(device)}
     finite = {name: all(bool(step().isfinite().all()) for _ in range(WARM_UP)) for name, step in steps.items()}
     timed: dict[str, list[float]] = {name: [] for name in steps if finite[name]}
+    hopeful = list(timed)
     for _ in range(TRIAL_STEPS):
-        for name, times in timed.items():  # in turn: what else the machine does then hits all alike
+        for name in hopeful:  # in turn: what else the machine does then hits all alike
             started = time.perf_counter()
             float(steps[name]())  # reading the loss waits for the device
-            times.append((time.perf_counter() - started) * 1000)
+            timed[name].append((time.perf_counter() - started) * 1000)
+        least = min((min(times) for times in timed.values()), default=0.0)
+        hopeful = [name for name in hopeful if min(timed[name]) <= HOPELESS * least]
     quickest = {name: round(min(times), 2) for name, times in timed.items()}
     best = min(quickest, key=lambda name: quickest[name], default="float32")
     if quickest.get(best, 0) > WORTH_IT * quickest.get("float32", float("inf")):

@@ -53,6 +53,12 @@ def test_coarser_numbers_are_not_taken_for_a_gain_that_may_be_chance(trial_of: C
     assert choose_precision(CPU, trial_of({"float32": [20] * 5, "bfloat16": [40] * 5}))[0] == "float32"
 
 
+def test_a_hopelessly_slow_precision_is_not_tried_again(trial_of: Callable[..., Trial]) -> None:
+    """Where bfloat16 is emulated a step takes seconds."""
+    trial = trial_of({"float32": [30, 20, 30, 30, 30], "bfloat16": [8000]})  # a second step would fail
+    assert choose_precision(CPU, trial) == ("float32", {"float32": 20, "bfloat16": 8000})
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_precision_whose_losses_are_no_numbers_is_not_taken(trial_of: Callable[..., Trial], bad: float) -> None:
     trial = trial_of({"float32": [20] * 5, "bfloat16": [5] * 5}, {"bfloat16": [1.0, bad, *[1.0] * 7]})
