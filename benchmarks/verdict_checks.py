@@ -11,7 +11,8 @@ under another seed, an A/A check), `combined` with copies (nothing new), `combin
 with labels drawn at random). Chance alone calls the first two *helps* in 2.5 of 100 studies; the other two should be
 called so no more often (noise in images or labels can hold a network back from learning by heart, so that a gain would
 not be a miracle). Holm's correction for the two of a benchmark makes false alarms rarer still, so they are also counted
-without it. A stopped run goes on; several processes may share OUT, each with its own `--first`.
+without it. All studies have the same seeds of classifiers (0 to 2), so initial weights repeat and only patients are
+new. A stopped run goes on; several processes may share OUT, each with its own `--first`.
 
 `oracle-phantom`: 8 training patients, and an oracle that hands out real images of 60 others; 40 test patients.
 `oracle-lgg-flair`: 10 training patients of LGG FLAIR; the oracle has the other training patients' images; a single
@@ -74,7 +75,7 @@ def study(number: int, folder: Path) -> dict[str, Any]:
         result = braingan.benchmark(
             folder / "data", folder / backend, backend=backend, arms=list(arms), size=SIZE, folds=FOLDS, seeds=SEEDS,
             ratio=1, model=MODEL, classifier_steps=STEPS, classifier_precision="float32", device="cpu",
-            without_images=True,
+            without_images=True, inspection=False,
         )  # fmt: skip
         for name, own, arm in NULLS:
             if own == backend:

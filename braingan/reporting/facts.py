@@ -203,17 +203,27 @@ def by_arm(comparisons: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {own["arm"]: own for own in comparisons if own["baseline"] == "real"}
 
 
-def worth_text(curve: Mapping[str, Any]) -> str:
-    """What synthetic images are worth on the learning curve."""
+def worth_text(result: BenchmarkResult) -> str:
+    """What synthetic images are worth on the learning curve: the exchange rate."""
+    curve = result.curve or {}
     rise = f"Twice the training patients give {points_text(curve['per_doubling'])} points of macro F1 on this curve."
     worth = curve["worth"]
     if worth["patients"] is None:
         return f"{rise} An exchange rate cannot be told: the curve does not rise, or the number would be a guess."
     ends = [UNKNOWN if worth[key] is None else f"{worth[key]:+g}" for key in ("low", "high")]
     return (
-        f"{rise} What the synthetic images of the primary contrast change is worth about {worth['patients']:+g} "
-        f"training patients ({ends[0]} to {ends[1]} at the ends of its interval): an order of magnitude, no more."
+        f"{rise} {_synthetic_images(result)} change as much as about {worth['patients']:+g} training patients would "
+        f"({ends[0]} to {ends[1]} at the ends of the contrast's interval, on this very line; that the line is one of "
+        "several that would fit is not in it): an order of magnitude, no more."
     )
+
+
+def _synthetic_images(result: BenchmarkResult) -> str:
+    """How many synthetic images the primary contrast adds to a fold, in words."""
+    arms = (result.choice or {}).get("augmented", [])
+    counts = [own["n_synthetic"] for own in result.runs
+              if (fold := own.get("fold", 0)) < len(arms) and own["arm"] == arms[fold]]  # fmt: skip
+    return f"{np.mean(counts):.0f} synthetic images" if counts else "The synthetic images of the primary contrast"
 
 
 def interval_text(comparison: Mapping[str, Any]) -> str:

@@ -303,7 +303,8 @@ def test_a_result_with_all_that_may_come_is_shown(make_result: Maker, tmp_path: 
     said = words(Page(written(full, tmp_path)))
     gained = result.summary["combined"]["f1"]["mean"] - result.summary["real"]["f1"]["mean"]
     share = gained / (0.99 - result.summary["real"]["f1"]["mean"])
-    assert "is worth about +1.5 training patients (– to +9 at the ends" in said  # noqa: RUF001
+    assert "24 synthetic images change as much as about +1.5 training patients would" in said
+    assert "(– to +9 at the ends of the contrast's interval" in said  # noqa: RUF001
     assert "site: <b>A</b>930.500 +1.0-10.0 to +20.0" in said
     assert "18 images of 6 patients from another folder" in said
     assert f"combined{100 * share:.0f} %" in said
