@@ -10,7 +10,16 @@ import numpy as np
 
 from braingan.experiment.curve import PATIENTS
 from braingan.experiment.result import BenchmarkResult
-from braingan.reporting.facts import UNKNOWN, images_text, mean_and_std, runs_of, score_text, scores_of, summary
+from braingan.reporting.facts import (
+    UNKNOWN,
+    images_text,
+    mean_and_std,
+    runs_of,
+    score_text,
+    scored,
+    scores_of,
+    summary,
+)
 from braingan.reporting.predicted import REAL
 
 CLASSIC, ORACLE = "real+classic", "oracle-same-patients"
@@ -37,6 +46,7 @@ RANKED: dict[str, Value] = {
     "Brier": lambda own: own.get("brier"),
     "calibration error": lambda own: own.get("calibration_error"),
 }
+BESIDE = {"specificity reached, 0.90", "specificity reached, 0.95"}  # they explain the number before them
 THRESHOLD: dict[str, Value] = {
     "macro F1, chosen threshold": lambda own: (own.get("at_threshold") or {}).get("macro", {}).get("f1"),
 }
@@ -81,9 +91,15 @@ class Cost:
 
 
 def measured(result: BenchmarkResult, arm: str, wanted: Mapping[str, Value]) -> list[str]:
-    """Mean and standard deviation of some measures over the runs of an arm."""
+    """Mean and standard deviation of some measures over the runs of an arm; of `BESIDE` the mean alone."""
     own = scores_of(result, arm)
-    return [score_text(mean_and_std(value(entry) for entry in own)) for value in wanted.values()]
+    found = {name: mean_and_std(value(entry) for entry in own) for name, value in wanted.items()}
+    return [score_text(score | ({"std": None} if name in BESIDE else {})) for name, score in found.items()]
+
+
+def ranked(result: BenchmarkResult) -> dict[str, Value]:
+    """Those of `RANKED` that the result has: of more than two classes, nothing at a specificity."""
+    return {name: value for name, value in RANKED.items() if any(value(own) is not None for own in scored(result))}
 
 
 def has_rankings(result: BenchmarkResult) -> bool:

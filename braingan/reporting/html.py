@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from braingan.data.files import replacing
 from braingan.errors import OutputError
@@ -76,6 +78,11 @@ def render(template: str, filters: Mapping[str, Callable[..., str]], **values: A
     return environment.get_template(template).render(style=_text("style.css").rstrip(), **values)
 
 
+def with_commands(line: str) -> Markup:
+    """A line of advice, with commands set as such. Other backticks may be part of a file's name."""
+    return Markup(re.sub(r"`(braingan [^`]*)`", r"<code>\1</code>", str(escape(line))))
+
+
 def _text(name: str) -> str:
     return files("braingan.reporting").joinpath(name).read_text(encoding="utf-8")
 
@@ -84,7 +91,13 @@ def _page(result: BenchmarkResult, enclosed: Enclosed) -> str:
     pictures, kind = enclosed.pictures, result.splits["grouped_by"]
     return render(
         "report.html",
-        {"score": facts.score_text, "duration": _duration, "setting": _setting, "points": facts.points_text},
+        {
+            "score": facts.score_text,
+            "duration": _duration,
+            "setting": _setting,
+            "points": facts.points_text,
+            "commands": with_commands,
+        },
         result=result,
         facts=facts,
         arm_facts=arm_facts,

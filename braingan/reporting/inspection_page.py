@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
-
-from markupsafe import Markup, escape
 
 from braingan.data.files import replacing
 from braingan.duplicates.twins import Twin
@@ -21,7 +18,7 @@ from braingan.inspection.result import PAGE, RESULT, Inspection
 from braingan.inspection.shortcuts import CHANCE, FEWEST, FLAGGED_FROM, LEAST_ABOVE
 from braingan.progress import readable_seconds
 from braingan.reporting.facts import NO_DEVICE, plural
-from braingan.reporting.html import BAD_FILES_SHOWN, render
+from braingan.reporting.html import BAD_FILES_SHOWN, render, with_commands
 from braingan.reporting.inspection_text import summary
 from braingan.reporting.thumbnails import thumbnails
 
@@ -108,7 +105,7 @@ def _page(inspection: Inspection, facts: Facts, *, with_pictures: bool) -> str:
     groups, pairs = _group_cards(facts), _pair_cards(facts)
     return render(
         "inspection.html",
-        {"words": _words, "duration": readable_seconds, "commas": _commas},
+        {"words": with_commands, "duration": readable_seconds, "commas": _commas},
         inspection=inspection,
         facts=facts,
         summary=summary(inspection),
@@ -207,11 +204,6 @@ def _pictures(cards: Iterable[Card], facts: Facts) -> dict[tuple[str, int], str 
 def _place(accuracy: float) -> float:
     """Where a balanced accuracy stands on a scale from chance to always right, in percent."""
     return round(100 * max(0.0, accuracy - CHANCE) / (1 - CHANCE), 2)
-
-
-def _words(line: str) -> Markup:
-    """A line of advice, with commands set as such. Other backticks may be part of a file's name."""
-    return Markup(re.sub(r"`(braingan [^`]*)`", r"<code>\1</code>", str(escape(line))))
 
 
 def _commas(names: Iterable[str]) -> str:

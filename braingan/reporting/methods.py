@@ -140,10 +140,14 @@ def _described(arm: str) -> str:
 
 
 def _statistics(result: BenchmarkResult) -> str:
+    chosen = any(own.get("at_specificity") for own in result.scores)
+    at_specificity = (
+        "sensitivity at thresholds with specificities of 0.90 and 0.95 on validation images, " if chosen else ""
+    )
     said = [
         "Macro F1 (the mean over classes; the most probable class counted) was the main measure; macro precision and "
-        "recall, accuracy, AUROC, average precision, sensitivity at specificities of 0.90 and 0.95, the Brier score "
-        "and the calibration error were computed as well; thresholds were chosen on validation images."
+        f"recall, accuracy, AUROC, average precision, {at_specificity}the Brier score and the calibration error were "
+        "computed as well."
         if result.scores
         else "Macro precision, recall and F1 (means over classes) and accuracy were computed."
     ]

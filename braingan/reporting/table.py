@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from braingan.experiment.result import BenchmarkResult
-from braingan.reporting.arm_facts import DECIDED, RANKED, THRESHOLD, has_rankings, has_thresholds, measured
+from braingan.reporting.arm_facts import DECIDED, THRESHOLD, has_rankings, has_thresholds, measured, ranked
 from braingan.reporting.facts import (
     NO_DEVICE,
     alarms,
@@ -109,7 +109,7 @@ def _rankings(result: BenchmarkResult, *, spread: bool) -> Rows:
     """Nothing for a result that has none."""
     if not has_rankings(result):
         return []
-    wanted = RANKED | (THRESHOLD if has_thresholds(result) else {})
+    wanted = ranked(result) | (THRESHOLD if has_thresholds(result) else {})
     rows = [["arm", *(SHORT.get(name, name) for name in wanted)]]
     for arm in summary(result):
         values = measured(result, arm, wanted)

@@ -3,6 +3,7 @@ from typing import Any
 
 from braingan.experiment.result import EXTENDED
 from braingan.reporting.methods import claim_items, methods
+from braingan.reporting.table import markdown_table
 
 Maker = Any  # tests/reporting/conftest.py
 
@@ -69,3 +70,11 @@ def test_what_was_extended_is_not_called_declared_before_the_runs(make_result: M
     text = methods(replace(result, notes=[f"{EXTENDED} (seeds 3, now 5): ..."]))[3]
     assert "of a benchmark that was extended after its start, compared" in text
     assert "declared before the runs" not in text
+
+
+def test_of_more_than_two_classes_no_sensitivity_is_told(make_result: Maker) -> None:
+    three = make_result(classes=("glioma", "meningioma", "pituitary"))
+    assert "sensitivity" not in " ".join(methods(three))
+    assert "specificities of 0.90 and 0.95 on validation images" in methods(make_result())[3]
+    assert "sens." not in markdown_table(three)
+    assert "| sens. 0.90 | spec. | sens. 0.95 | spec. |" in markdown_table(make_result())
