@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 
 LARGEST = 2**30  # bytes: blocks above it are still mapped one by one
+MOST = 2**25  # the same, where glibc is of before 2.36 or so and allows no more
 # Parameters of glibc's mallopt(3).
 TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3
 
@@ -24,5 +25,5 @@ def keep_freed_memory() -> bool:
         mallopt = libc.mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    values = {MMAP_THRESHOLD: LARGEST, TRIM_THRESHOLD: 2**31 - 1, TOP_PAD: 2**26}
-    return all(mallopt(name, value) for name, value in values.items())
+    mapped = mallopt(MMAP_THRESHOLD, LARGEST) or mallopt(MMAP_THRESHOLD, MOST)
+    return bool(mapped and mallopt(TRIM_THRESHOLD, 2**31 - 1) and mallopt(TOP_PAD, 2**26))

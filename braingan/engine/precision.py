@@ -59,13 +59,14 @@ def choose_precision(
     finite = {name: all(bool(step().isfinite().all()) for _ in range(WARM_UP)) for name, step in steps.items()}
     timed: dict[str, list[float]] = {name: [] for name in steps if finite[name]}
     hopeful = list(timed)
-    for _ in range(TRIAL_STEPS):
+    for number in range(TRIAL_STEPS):
         for name in hopeful:  # in turn: what else the machine does then hits all alike
             started = time.perf_counter()
             float(steps[name]())  # reading the loss waits for the device
             timed[name].append((time.perf_counter() - started) * 1000)
-        least = min((min(times) for times in timed.values()), default=0.0)
-        hopeful = [name for name in hopeful if min(timed[name]) <= HOPELESS * least]
+        if number and "float32" in timed:  # a single step may have met a hiccup
+            limit = HOPELESS * min(timed["float32"])
+            hopeful = [name for name in hopeful if min(timed[name]) <= limit]
     quickest = {name: round(min(times), 2) for name, times in timed.items()}
     best = min(quickest, key=lambda name: quickest[name], default="float32")
     if quickest.get(best, 0) > WORTH_IT * quickest.get("float32", float("inf")):

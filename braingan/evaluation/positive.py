@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from braingan.errors import SettingsError
 
-HEALTHY = {"normal", "healthy", "negative", "neg", "control", "controls", "no", "none", "false", "background"}
-WITHOUT = ("no", "non", "not", "without")  # before the name of the other class
+HEALTHY = {"normal", "healthy", "negative", "neg", "control", "controls", "cn", "hc", "none", "false", "background"}
+WORD = re.compile(r"[A-Z]*[a-z]+|[A-Z]+|[0-9]+")
+WITHOUT = {"no", "non", "not", "without"}
+TOGETHER = re.compile(r"(no|non|not|without)(tumou?rs?|cancers?|lesions?|gliomas?|disease|findings?|masses|mass)")
 
 
 def positive_label(classes: Sequence[str], asked: str | None = None) -> int:
     """Label of the positive class: sensitivity, average precision and the like are about it.
 
-    Unless it is asked for: of two classes of which one is named like healthy (`normal`, `no_tumor` beside `tumor`), the
-    other one; else the latter.
+    Unless it is asked for: of two classes of which one is named like healthy (`normal`, `no_tumor`, `CN`), the other
+    one; else the latter.
 
     >>> positive_label(["glioma", "healthy"]), positive_label(["cancer", "no_cancer"]), positive_label(["no", "yes"])
     (0, 0, 1)
@@ -36,9 +39,15 @@ def positive_label(classes: Sequence[str], asked: str | None = None) -> int:
         return list(classes).index(asked)
     if len(classes) != 2:
         return 1
-    plain = ["".join(filter(str.isalnum, name.lower())) for name in classes]
-    healthy = [
-        own in HEALTHY or own in {f"{word}{other}" for word in WITHOUT}
-        for own, other in zip(plain, reversed(plain), strict=True)
-    ]
+    healthy = [_like_healthy(own, other) for own, other in zip(classes, reversed(classes), strict=True)]
     return 0 if healthy == [False, True] else 1
+
+
+def _like_healthy(name: str, other: str) -> bool:
+    """Whether a class is named like healthy; `other` is the name of the other one."""
+    words, plain = ([word.lower() for word in WORD.findall(own)] for own in (name, other))
+    if not words:
+        return False
+    together = "".join(words)
+    named_after = any(together == f"{word}{''.join(plain)}" for word in WITHOUT)
+    return bool(HEALTHY & set(words)) or words[0] in WITHOUT or named_after or bool(TOGETHER.fullmatch(together))

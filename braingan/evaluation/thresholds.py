@@ -123,9 +123,10 @@ def _candidates(
         raise DataError(f"a threshold was asked from images with the labels {found}; images of both 0 and 1 work")
     check_positive(positive, 2)
     scores = predictions_of("the classifier's output", values, len(labels))[0][:, positive]
+    scores = np.minimum(scores, 1.0)  # half-precision probabilities may be a little larger
     distinct = np.unique(scores)
     tried = np.unique(np.concatenate([[0.0, USUAL, 1.0], (distinct[1:] + distinct[:-1]) / 2]))
-    return labels == positive, scores, tried[tried <= 1]  # half-precision probabilities may be a little larger
+    return labels == positive, scores, tried
 
 
 def _macro_f1(true: np.ndarray, scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:

@@ -90,8 +90,9 @@ def analyse(
         "subgroups": compare_subgroups(tested, pooled, choice, classes, columns or {}),
     }
     if external:
-        there, more = _external(external, classes, cells, declared, choice, settings, len(splits))
-        found["external"] = there | {"unit": external_unit}
+        found["external"], more = _external(
+            external, classes, cells, declared, choice, settings, len(splits), external_unit
+        )
         failed += more
     return found, failed
 
@@ -121,7 +122,7 @@ def _scored(
     def with_thresholds(choose_one: Callable[[np.ndarray, np.ndarray], float]) -> tuple[Json, Json]:
         chosen_ones = _thresholds(own, run, targets, choose_one)
         each = np.array([chosen_ones[fold] for fold in folds.tolist()])
-        used = {str(fold): round(value, 6) for fold, value in chosen_ones.items() if fold in folds}
+        used = {str(fold): round(value, 9) for fold, value in chosen_ones.items() if fold in folds}
         said = measures(tested.targets, probabilities, classes, folds=folds, threshold=each, positive=positive)
         return {"thresholds": used}, said
 
@@ -167,7 +168,7 @@ def _variance(cells: Cells, labels: Labels, settings: BenchmarkSettings, folds: 
 
 def _external(
     files: Sequence[SplitFile], classes: Sequence[str], cells: Cells, labels: Labels, choice: Choice | None,
-    settings: BenchmarkSettings, folds: int,
+    settings: BenchmarkSettings, folds: int, unit: str,
 ) -> tuple[Json, list[str]]:  # fmt: skip
     """Scores on another site's images: every classifier of every fold is a run, and those of a fold are a batch.
 
@@ -198,10 +199,13 @@ def _external(
         for run, (fold, seed) in enumerate(runs)
     ]
     both = (chosen(pooled, choice.baseline), chosen(pooled, choice.augmented)) if choice else None
-    comparisons, failed = compare_arms(labels, pooled, tested, None, margin=settings.margin, pair=both)
+    comparisons, failed = compare_arms(
+        labels, pooled, tested, None, margin=settings.margin, pair=both, declared=False, unit=unit
+    )
     found = {
         "images": len(files),
         "patients": len(set(tested.patients)),
+        "unit": unit,
         "summary": summarise(scores),
         "comparisons": comparisons,
     }

@@ -68,7 +68,7 @@ def write_predictions(plan: Plan, cells: Mapping[ClassifierCell, Mapping[str, An
 
     A row for each arm, repeat, fold, seed and image: `docs/benchmark.md` names the columns.
     """
-    settings, classes = plan.bench.settings, plan.classes
+    settings, classes, folds = plan.bench.settings, plan.classes, len({cell.fold for cell in cells})
     for part, name in (("test", "predictions.csv"), ("external", "external.csv")):
         if part == "external" and not plan.external:
             continue
@@ -80,7 +80,7 @@ def write_predictions(plan: Plan, cells: Mapping[ClassifierCell, Mapping[str, An
                 files = plan.external if part == "external" else plan.splits[cell.fold].split.test
                 run, batch = cell.fold // settings.folds, batch_of(cell.seed, settings.generators_of(cell.arm))
                 if part == "external":  # which every fold tests: each is a run of its own
-                    run, batch = cell.fold, 0 if len(plan.splits) > 1 else batch
+                    run, batch = cell.fold, 0 if folds > 1 else batch
                 named = [label_of(cell, settings), run, cell.fold, cell.seed, batch]
                 for file, row in zip(files, said["predictions"][part], strict=True):
                     patient = file.group if part in plan.with_patients else ""

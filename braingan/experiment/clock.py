@@ -76,7 +76,7 @@ class Clock:
 
 @contextmanager
 def running_clock(bench: Bench, inputs: FoldInputs, engine: Engine, cells: Sequence[Cell]) -> Iterator[Clock]:
-    """Say how long the cells will take, and on a terminal show a bar over them.
+    """Say how long the cells will take, and on a terminal show a bar over those of this process.
 
     Args:
         bench: of the cells.
@@ -85,6 +85,9 @@ def running_clock(bench: Bench, inputs: FoldInputs, engine: Engine, cells: Seque
         cells: what is to be done.
     """
     clock = _clock_of(bench, inputs, engine, cells)
+    if not engine.in_process:  # the lines of several processes would run into the bar
+        yield clock
+        return
     with overview("benchmark", len(cells), "trainings") as clock.show:
         yield clock
 

@@ -95,6 +95,7 @@ def compare_arms(
     margin: float,
     seed: int = 0,
     pair: tuple[Pooled, Pooled] | None = None,
+    declared: bool = True,
     unit: str = "patient",
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """All comparisons of a benchmark, the primary one first.
@@ -106,8 +107,8 @@ def compare_arms(
         choice: what the primary contrast compares; None where there is none.
         margin: the smallest difference that matters.
         seed: of the resamples.
-        pair: what was chosen, of predictions for other images than those that the primary contrast is about; then
-            nothing is declared and all is exploratory.
+        pair: what was chosen, of predictions for other images than those that the primary contrast is about.
+        declared: whether the comparisons with `real` were declared; else they are exploratory.
         unit: what a group of images is, in words.
 
     Returns:
@@ -134,7 +135,9 @@ def compare_arms(
         found += _judged([((AUGMENTED, BASELINE), between(*pair, METRIC))], "exploratory", margin, unit)
     others = [label for label in labels if label != "real"] if "real" in labels else []
     family_of = [((label, "real"), between(pooled["real"], pooled[label], METRIC)) for label in others]
-    return found + _judged(family_of, "exploratory" if pair else "declared", margin, unit), list(dict.fromkeys(failed))
+    return found + _judged(family_of, "declared" if declared else "exploratory", margin, unit), list(
+        dict.fromkeys(failed)
+    )
 
 
 def _judged(

@@ -290,11 +290,11 @@ def _external_leak(loaded: BenchmarkData, settings: BenchmarkSettings) -> list[s
         said += refuse_leak(what, "take them out of one of the two", allow_leakage=settings.allow_leakage)
     if shared:
         count = sum(record.group in patients for record in records)
-        what = (
-            f"leak: {count} of {len(external)} external images are of patients of the data folder, by their ids "
-            f"({some_names(shared)})"
+        what = f"leak: {count} of {len(external)} external images are of patients of the data folder, by their ids"
+        remedy = (  # ids stay in the message: a report may be made to be sent
+            f"take them out of one of the two ({some_names(shared)}); or, if two sites only number alike, put the site "
+            "before its ids"
         )
-        remedy = "take them out of one of the two; or, if two sites only number alike, put the site before its ids"
         said += refuse_leak(what, remedy, allow_leakage=settings.allow_leakage)
     return said
 

@@ -40,7 +40,8 @@ class BenchmarkResult:
         choice: what was chosen on validation patients in each fold; null where nothing was.
         comparisons: the primary contrast first; see `docs/benchmark.md`.
         recommended_ratio: synthetic images for each real one that the result speaks for; null without a verdict.
-        variance: arm -> standard deviation of macro-F1 by `split`, `generator`, `classifier`: see `split_variance`.
+        variance: arm -> standard deviation of macro-F1 by `split`, `generator`, `classifier` and `training`: see
+            `split_variance`.
         subgroups: see `compare_subgroups`.
         curve: the learning curve of the real images, and what synthetic ones are worth on it: see `learning_curve`.
         external: `images`, `patients`, `summary` and `comparisons` on another site's images; null without any.

@@ -160,7 +160,8 @@ def _run_all(bench: Bench, inputs: CellInputs, engine: Engine) -> None:
         bench = replace(bench, inputs=inputs.save(bench.out / CACHE))
     todo: list[Cell] = [cell for cell in own if not is_finished(bench.generator_folder(cell.fold, cell.seed))]
     begun = {path.stem for path in (bench.out / "cells").glob("*.json")}
-    todo += [cell for cell in expected if cell.name not in begun]
+    todo += [cell for cell in expected
+             if cell.name not in begun or (cell.generator_seed is None and not cell.read(bench))]  # fmt: skip
     failed: list[Attempt] = []
     # One process ends a fold before it begins the next, so that there is something to report; several share all folds.
     parts = [[fold] for fold in folds] if engine.in_process else [list(folds)]
@@ -247,6 +248,8 @@ def _check(settings: BenchmarkSettings, loaded: BenchmarkData, stored: StoredGen
         build_classifier(settings.classifier, first.spec)
     label = positive_label(loaded.classes, settings.positive)
     positive = loaded.classes[label] if len(loaded.classes) == 2 else None
+    if positive and not settings.positive:
+        log.info("the class that is looked for is %s; --positive says otherwise", positive)
     return replace(settings, positive=positive, **{name: getattr(training, name) for name in OF_TRAINING})
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from braingan.data.locking import locked
+from braingan.data.workplace import CACHE
 from braingan.errors import BrainganError
 from braingan.inspection.inspecting import inspect_folders
 from braingan.inspection.result import RESULT, Inspection
@@ -21,16 +23,17 @@ def inspect_beside(out: Path, data: Path, test: Path | None) -> None:
         test: folder of test images.
     """
     path = out / RESULT
-    if path.exists():
-        return
-    try:
-        inspection, _ = inspect_folders(data, test)
-    except BrainganError as error:  # it is stricter with folders than a benchmark need be
-        log.info("the data were not inspected: %s", error)
-        return
-    for line in inspection.serious:
-        log.warning("warning: %s", line)
-    inspection.save(path)
+    with locked(out / CACHE / "locks" / "inspection.lock", wait=True):  # several processes may share the folder
+        if path.exists():
+            return
+        try:
+            inspection, _ = inspect_folders(data, test)
+        except BrainganError as error:  # it is stricter with folders than a benchmark need be
+            log.info("the data were not inspected: %s", error)
+            return
+        for line in inspection.serious:
+            log.warning("warning: %s", line)
+        inspection.save(path)
 
 
 def inspection_beside(out: Path) -> Inspection | None:

@@ -19,10 +19,10 @@ from braingan.data.files import refuse_unless_empty
 from braingan.data.folders import METADATA
 from braingan.data.reading import AUTO
 from braingan.data.records import UNLABELLED
-from braingan.data.workplace import refuse_overlap
+from braingan.data.workplace import ASKED, refuse_overlap
 from braingan.duplicates.grouping import twin_groups
 from braingan.duplicates.twins import Twin, find_twins
-from braingan.errors import DataError
+from braingan.errors import DataError, OutputError
 from braingan.inspection.advice import Duplicates, Facts, advice, serious
 from braingan.inspection.crossing import Crossing, cross
 from braingan.inspection.examination import Examined, examine
@@ -69,6 +69,8 @@ def inspect_folders(
 def check_out(out: Path, *inputs: Path | None) -> None:
     """Refuse an output folder before the work: it must be apart from the data, and new, empty or an inspection's."""
     refuse_overlap(out, *inputs)
+    if (out / ASKED).exists():
+        raise OutputError(f"{out} is the folder of other work, which has an inspection of its own; give another folder")
     ours = (out / RESULT).exists() or (out.is_dir() and {entry.name for entry in out.iterdir()} == {PAGE})
     if not ours:
         refuse_unless_empty(out)

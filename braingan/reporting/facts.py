@@ -288,7 +288,7 @@ def unit_of(result: BenchmarkResult) -> str:
 
 def positive(result: BenchmarkResult) -> int:
     """Label of the class that is looked for; results of earlier versions have the latter."""
-    return positive_label(result.classes, result.settings.get("positive"))
+    return positive_label(result.classes, result.settings["positive"]) if "positive" in result.settings else 1
 
 
 def groups_in(files: Iterable[Mapping[str, Any]]) -> int:

@@ -36,10 +36,6 @@ GAP = "  "
 RED = "\033[1;31m{}\033[0m"
 SCORES = "Training images of each arm (real, synthetic) and its scores on the test images (macro: means over classes):"
 BY_CLASS = "F1 of each class, mean over runs:"
-RANKINGS = (
-    "Of probabilities, mean over runs. AP: average precision. Thresholds chosen on validation images: sensitivity at "
-    "specificity 0.90 and 0.95 there, and the specificity on test images; macro F1 at the best one:"
-)
 AGAINST = (
     "Differences in points with intervals; p after Holm's correction. Primary and exploratory: with synthetic images "
     "against best without. Others: macro F1 against real."
@@ -60,7 +56,7 @@ def terminal_table(result: BenchmarkResult, *, colour: bool = False) -> str:
     """
     tables = [_filled(SCORES), *_beside(_scores(result), _classes(result), BY_CLASS)]
     if rankings := _rankings(result, spread=False):
-        tables += [_filled(RANKINGS), _aligned(rankings)]
+        tables += [_filled(_of_rankings(result)), _aligned(rankings)]
     if differences := _differences(result):
         tables += [_filled(AGAINST), _aligned(differences)]
     said = [_filled(line) for line in _sayings(result)]
@@ -115,6 +111,16 @@ def _rankings(result: BenchmarkResult, *, spread: bool) -> Rows:
         values = measured(result, arm, wanted)
         rows.append([arm, *(values if spread else [value.split(" ± ")[0] for value in values])])
     return rows
+
+
+def _of_rankings(result: BenchmarkResult) -> str:
+    """What stands in the table of rankings."""
+    said = "Of probabilities, mean over runs (AP: average precision)"
+    chosen = ["sensitivity at specificity 0.90 and 0.95 there, and the specificity on test images"
+              if "sensitivity at 0.90" in ranked(result) else "",
+              "macro F1 at the best one" if has_thresholds(result) else ""]  # fmt: skip
+    told = "; ".join(filter(None, chosen))
+    return f"{said}. Thresholds chosen on validation images: {told}:" if told else f"{said}:"
 
 
 def _differences(result: BenchmarkResult) -> Rows:

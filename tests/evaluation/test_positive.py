@@ -17,6 +17,12 @@ from braingan.evaluation.positive import positive_label
         (["glioma", "healthy"], "glioma"),
         (["cancer", "no_cancer"], "cancer"),
         (["Tumor", "without tumor"], "Tumor"),
+        (["glioma", "no_tumor"], "glioma"),
+        (["glioma", "notumor"], "glioma"),
+        (["HGG", "NoTumor"], "HGG"),
+        (["AD", "CN"], "AD"),
+        (["ill", "healthy_controls"], "ill"),
+        (["cyst", "noncyst"], "cyst"),
         (["Lesion", "Non-Lesion"], "Lesion"),
         (["nodule", "tumor"], "tumor"),  # neither is named like healthy: the latter
         (["glioma", "meningioma"], "meningioma"),

@@ -3,7 +3,7 @@ from typing import Any
 
 from braingan.experiment.result import EXTENDED
 from braingan.reporting.methods import claim_items, methods
-from braingan.reporting.table import markdown_table
+from braingan.reporting.table import markdown_table, terminal_table
 
 Maker = Any  # tests/reporting/conftest.py
 
@@ -77,4 +77,6 @@ def test_of_more_than_two_classes_no_sensitivity_is_told(make_result: Maker) -> 
     assert "sensitivity" not in " ".join(methods(three))
     assert "specificities of 0.90 and 0.95 on validation images" in methods(make_result())[3]
     assert "sens." not in markdown_table(three)
+    assert "pecificity" not in terminal_table(three)
+    assert "sensitivity at specificity 0.90 and 0.95" in " ".join(terminal_table(make_result()).split())
     assert "| sens. 0.90 | spec. | sens. 0.95 | spec. |" in markdown_table(make_result())
