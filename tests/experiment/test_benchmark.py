@@ -544,3 +544,5 @@ def test_what_is_wrong_with_the_data_is_told_before_training_and_stands_in_the_r
     assert (tmp_path / "out" / "inspection.json").read_bytes() == before
     braingan.benchmark(data, tmp_path / "without", **real_only)
     assert "<code>braingan inspect</code> examines the images" in (tmp_path / "without" / "report.html").read_text()
+    with pytest.raises(OutputError, match="is the folder of other work, which has an inspection of its own"):
+        braingan.inspect(data, out=tmp_path / "out")

@@ -178,6 +178,16 @@ def test_predictions_of_the_other_site_can_be_compared(study: Any) -> None:
     assert list(found.runs) == own["runs"] == [4, 4]  # each fold trained anew
 
 
+def test_of_another_site_nothing_is_declared_even_without_a_primary_contrast(
+    data: Path, tmp_path: Path, single: Options, write_data: WriteData
+) -> None:
+    external = write_data("elsewhere", patients=3, seed=9, metadata=False)
+    options = single | {"arms": ["real", "synthetic"], "external": external}
+    found = braingan.benchmark(data, tmp_path / "out", **options).external
+    assert {own["family"] for own in found["comparisons"]} == {"exploratory"}
+    assert found["unit"] == "file"
+
+
 def test_no_generator_is_handed_the_other_sites_images(
     data: Path, tmp_path: Path, single: Options, write_data: WriteData, spy: Handed, hashes_of: Hashes
 ) -> None:

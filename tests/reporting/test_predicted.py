@@ -8,6 +8,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from braingan.errors import OutputError
+from braingan.reporting import facts
 from braingan.reporting.changed import changed_images
 from braingan.reporting.curves import GRID, calibration, confusion_shares, mean_roc, patient_rows
 from braingan.reporting.predicted import Predicted, View, contrast_of, read_predicted, views_of
@@ -147,3 +148,11 @@ def test_patients_are_rows_of_their_own_measures() -> None:
     assert means == {"mean_probability": 1.0, "any_positive": 0.75}
     other = patient_rows(targets, patients, view_of([[0.1, 0.2, 0.9, 0.4]], [0, 1, 0, 1]), ["no", "yes"])
     assert "more than one fold" in str(other["any_positive"])
+
+
+def test_the_positive_class_of_an_older_result_is_the_latter(make_result: Maker) -> None:
+    """Its numbers were computed so."""
+    result = make_result(classes=("abnormal", "normal"))
+    assert facts.positive(result) == 0
+    older = {name: value for name, value in result.settings.items() if name != "positive"}
+    assert facts.positive(replace(result, settings=older)) == 1
