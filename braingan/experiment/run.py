@@ -68,6 +68,8 @@ def run_benchmark(
     asked = _asked(settings, loaded, stored)
     claim(out, asked, may_change=MAY_CHANGE, earlier=EARLIER)
     extended = _declare(out, settings)
+    if settings.positive:
+        log.info("the class that is looked for is %s (--positive)", settings.positive)
     if ready:
         ready()
     inputs = loaded.inputs
@@ -248,8 +250,6 @@ def _check(settings: BenchmarkSettings, loaded: BenchmarkData, stored: StoredGen
         build_classifier(settings.classifier, first.spec)
     label = positive_label(loaded.classes, settings.positive)
     positive = loaded.classes[label] if len(loaded.classes) == 2 else None
-    if positive and not settings.positive:
-        log.info("the class that is looked for is %s; --positive says otherwise", positive)
     return replace(settings, positive=positive, **{name: getattr(training, name) for name in OF_TRAINING})
 
 
