@@ -5,7 +5,7 @@ Usage: python benchmarks/kept_memory.py [--rounds 4]
 Two processes with one thread each, one that keeps it and one that gives it back, train in turn: a few steps of the
 default DCGAN (64x64 pixels, batch 64) and of the default classifier (resnet10t, batch 32). Of each side's times the
 least counts: what else the machine does only adds. Page faults are those of one step. Writes
-`results/kept_memory.json` and `.md`.
+`results/kept-memory.json` and `.md`.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def main() -> None:
         least = {side: min(each[what]["milliseconds"] for each in found[side]) for side in SIDES}
         faults = {f"faults {side}": found[side][0][what]["faults"] for side in SIDES}
         rows.append({"what": what, **least, "ratio": round(least["given back"] / least["kept"], 2), **faults})
-    publish_rows("kept_memory", {"rounds": asked.rounds}, rows, table(rows, asked.rounds))
+    publish_rows("kept-memory", {"rounds": asked.rounds}, rows, table(rows, asked.rounds))
 
 
 if __name__ == "__main__":
