@@ -23,7 +23,7 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 WORTH_IT = 0.9  # of the time that float32 takes: coarser numbers are not for a gain that may be chance
 TRIAL_STEPS = 5
-HOPELESS = 4  # times what the quickest takes: emulated bfloat16 takes 15, and seconds a step
+HOPELESS = 4  # times what float32 takes: emulated bfloat16 takes 15, and seconds a step
 WARM_UP = 2
 
 
