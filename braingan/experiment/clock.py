@@ -34,15 +34,14 @@ class Clock:
         cells: what is to be done.
         seconds: expected for a generator and for a classifier, each alone on its share of the cores.
         at_once: cells at the same time.
+
+    Attributes:
         show: called with the time that is left when one more is done.
     """
 
-    def __init__(
-        self, cells: Sequence[Cell], seconds: tuple[float, float], at_once: int,
-        show: Callable[[str], None] | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, cells: Sequence[Cell], seconds: tuple[float, float], at_once: int) -> None:
         self.generator, self.classifier = seconds
-        self.show = show or (lambda _: None)
+        self.show: Callable[[str], None] = lambda _: None
         self.at_once = max(1, at_once)
         self.total, self.finished = len(cells), 0
         self.left = sum(map(self._expected, cells))

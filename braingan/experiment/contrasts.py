@@ -135,9 +135,8 @@ def compare_arms(
         found += _judged([((AUGMENTED, BASELINE), between(*pair, METRIC))], "exploratory", margin, unit)
     others = [label for label in labels if label != "real"] if "real" in labels else []
     family_of = [((label, "real"), between(pooled["real"], pooled[label], METRIC)) for label in others]
-    return found + _judged(family_of, "declared" if declared else "exploratory", margin, unit), list(
-        dict.fromkeys(failed)
-    )
+    found += _judged(family_of, "declared" if declared else "exploratory", margin, unit)
+    return found, list(dict.fromkeys(failed))
 
 
 def _judged(
