@@ -29,8 +29,8 @@ NO_VERDICT = (
 )
 NOT_COMPARED = "No verdict: both sides were run, but they could not be compared; the notes say why."
 ONE_SPLIT = (
-    "All seeds share one split: only its test patients count, and another split would give other numbers; "
-    "--folds 5 tests every patient once."
+    "All seeds share one split: only its test {unit}s count, and another split would give other numbers; "
+    "--folds 5 tests every {unit} once."
 )
 ONE_SEED = "One seed shows no spread at all; --seeds 3 or more does."
 ONE_GENERATOR = (
@@ -178,7 +178,7 @@ def caveats(result: BenchmarkResult) -> list[str]:
     if seeds(result) == 1:
         said.append(ONE_SEED)
     elif result.folds == 1:
-        said.append(ONE_SPLIT)
+        said.append(ONE_SPLIT.format(unit=unit_of(result)))
     trained = {(own.get("fold", 0), own["seed"]) for own in result.generators}
     if trained and result.settings.get("generator"):
         said.append(GIVEN_GENERATOR)
@@ -267,11 +267,11 @@ def tested_files(result: BenchmarkResult) -> list[dict[str, Any]]:
 
 
 def chosen_text(result: BenchmarkResult) -> list[str]:
-    """What was chosen on validation patients, a line for each side of the primary contrast."""
+    """What was chosen on validation images, a line for each side of the primary contrast."""
     if result.choice is None:
         return []
     sides = (("With synthetic images", "augmented"), ("Best without", "baseline"))
-    return [f"{name} (chosen on validation patients in each fold): {counted(result.choice[side])}."
+    return [f"{name} (chosen on validation {unit_of(result)}s in each fold): {counted(result.choice[side])}."
             for name, side in sides]  # fmt: skip
 
 

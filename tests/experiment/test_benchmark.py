@@ -196,6 +196,8 @@ def test_without_patient_ids_no_verdict_speaks_of_patients(doubled: Path, tmp_pa
     assert "where patients have several, intervals are too narrow" in result.notes[0]
     text = " ".join((tmp_path / "out" / "table.md").read_text().split())
     assert "over pictures and seeds" in text
+    assert "chosen on validation pictures in each fold" in text
+    assert "only its test pictures count" in text
     page = " ".join((tmp_path / "out" / "report.html").read_text().split())
     assert "a bootstrap over pictures (images of the same picture together; patients were not known)" in page
 
