@@ -36,10 +36,13 @@ ALL = (
     "real", "natural", "real+classic", "real+mixup", "synthetic", "combined", "combined+classic", "pretrain+finetune",
     "shuffled", "duplicates",
 )  # fmt: skip
+# Two: of four, each with and without classic augmentation, the trainings of `standard` take more than three hours on two
+# cores without bfloat16.
+TWO_RATIOS = (0.5, 2.0)
 MANY_RATIOS = (0.25, 0.5, 1.0, 2.0)
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {"folds": 1, "repeats": 1, "generators": 3, "seeds": 3, "ratio": (1.0,), "arms": QUICK},
-    "standard": {"folds": 5, "repeats": 1, "generators": 1, "seeds": 3, "ratio": MANY_RATIOS, "arms": ALL},
+    "standard": {"folds": 5, "repeats": 1, "generators": 1, "seeds": 3, "ratio": TWO_RATIOS, "arms": ALL},
     "thorough": {"folds": 5, "repeats": 2, "generators": 2, "seeds": 4, "ratio": MANY_RATIOS, "arms": ALL},
 }
 
