@@ -400,7 +400,8 @@ def benchmark(
     there = {name: Path(folder) if folder else None for name, folder in folders.items()}
     sources = Sources(Path(data), there["test"], there["external"], splits, limited=config is not None)
     with ended_by_sigterm("stopped; the same command goes on"), open_engine(engine, jobs, address) as opened:
-        ready = partial(inspect_beside, Path(out), sources.data, sources.test) if inspection else None
+        look = partial(inspect_beside, Path(out), sources.data, sources.test, margin=settings.margin)
+        ready = look if inspection else None
         result = run_benchmark(sources, Path(out), settings, generator=there["generator"], engine=opened, ready=ready)
     write_reports(result, Path(out), without_images=without_images)
     return result

@@ -158,6 +158,8 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             reader = csv.DictReader(file)
             columns = [printable(name) for name in reader.fieldnames or ()]
             if "file_name" not in columns:
+                if any("file_name" in name.split(mark) for name in reader.fieldnames or () for mark in ";\t"):
+                    raise DataError(f"{path} has columns that are not separated by commas; save it as CSV with commas")
                 raise DataError(f"{path} has no column file_name; its columns are {', '.join(columns) or 'none'}")
             if twice := [name for name in READ if columns.count(name) > 1]:
                 raise DataError(f"{path} has the column {twice[0]!r} twice; remove or rename one")

@@ -74,6 +74,12 @@ class Folds:
         """Whether this is a single split, which leaves most images without a prediction."""
         return len(self.folds) == 1
 
+    @property
+    def tested_share(self) -> float:
+        """How many of the patients (or of what else is kept on one side) are tested in some fold: 0 to 1."""
+        tested = {file.group for fold in self.folds for file in fold.split.test}
+        return len(tested) / len({file.group for fold in self.folds for file in fold.files})
+
     def to_json(self) -> dict[str, Any]:
         """As a JSON-able dictionary: every image once, and for each fold the places of its images in that list."""
         places: dict[SplitFile, int] = {}

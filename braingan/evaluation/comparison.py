@@ -86,9 +86,10 @@ def compare(
         V  = G / (G - 1) * variance over resamples of (mean of b's runs - mean of a's runs)
            + sum over a and b with R > 1 runs of max(0, S - C) / R  (for batches: times the sum of squared weights)
 
-    with G patients, S the variance between the measures of the runs, and C the share of S that comes from the choice of
-    patients, which the first term has already: the variance over resamples of a run's distance to the mean of the runs
-    (Owen 2007 on counting that part twice). The interval is difference +/- t * sqrt(V), with degrees of freedom after
+    with G patients (of `recall:CLASS`, those who have images of that class: it is about no others), S the variance
+    between the measures of the runs, and C the share of S that comes from the choice of patients, which the first
+    term has already: the variance over resamples of a run's distance to the mean of the runs (Owen 2007 on counting
+    that part twice). The interval is difference +/- t * sqrt(V), with degrees of freedom after
     Satterthwaite (1946), of G - 1 for the first term and R - 1 for each S / R. Runs of a and of b are not paired, so
     their numbers may differ: pairs of runs that share a seed would narrow the interval only if they had their luck in
     common, and would halve the degrees of freedom. If one of the two has a single run, the runs of the other stand
@@ -148,7 +149,9 @@ def compare(
     _check_measure(measure, images, ours, theirs)
     dealt = images_of_runs(images, folds, ours, theirs)
     evaluators = [[measure.of(own, run) for own, run in zip(dealt, runs, strict=False)] for runs in (ours, theirs)]
-    every = np.ones((1, images.patients))
+    every, counted = np.ones((1, images.patients)), images.patients
+    if measure.kind == "recall":
+        counted = len(np.unique(images.units[images.targets == int(measure.argument)]))
     points = [_values(runs, every)[:, 0] for runs in evaluators]
     if np.isnan(np.concatenate(points)).any():
         raise DataError(f"{metric} was asked; no fold has images of two classes, and one with both works")
@@ -161,8 +164,8 @@ def compare(
         points, drawn = ([_batched(*own) for own in zip(values, batches, strict=True)] for values in (points, drawn))
     value_a, value_b = (float(own @ share) for own, share in zip(points, weights, strict=True))
     difference = value_b - value_a
-    error, freedom = _spread(points, drawn, weights, images)
-    low, high, p_value = _interval(difference, error, freedom, images.patients, confidence)
+    error, freedom = _spread(points, drawn, weights, counted)
+    low, high, p_value = _interval(difference, error, freedom, counted, confidence)
     limit = 2.0 if measure.kind == "brier" and images.classes > 2 else 1.0
     return Comparison(
         difference=difference,
@@ -200,7 +203,7 @@ def _batched(values: np.ndarray, batches: Sequence[Hashable]) -> np.ndarray:
 
 
 def _spread(
-    points: list[np.ndarray], drawn: list[np.ndarray], weights: list[np.ndarray], images: Images
+    points: list[np.ndarray], drawn: list[np.ndarray], weights: list[np.ndarray], patients: int
 ) -> tuple[float, float]:
     """Standard error and degrees of freedom; see `compare`.
 
@@ -208,11 +211,11 @@ def _spread(
         points: of a and of b, (R,) values on all images.
         drawn: of a and of b, (R, B) values on resamples.
         weights: of a and of b, (R,) with the sum 1.
-        images: what was predicted.
+        patients: how many the measure is about.
     """
-    few = images.patients / (images.patients - 1)
+    few = patients / (patients - 1)
     between = few * float(np.nanvar(weights[1] @ drawn[1] - weights[0] @ drawn[0], ddof=1))
-    total, terms = between, [(between, images.patients - 1)]
+    total, terms = between, [(between, patients - 1)]
     counts = [len(own) for own in points]
     for own, resampled, share_of, other in zip(points, drawn, weights, reversed(counts), strict=True):
         if len(own) > 1:
@@ -223,7 +226,7 @@ def _spread(
             total += max(0.0, spread - chance) * share
             terms.append((spread * share, len(own) - 1))
     below = sum(part**2 / freedom for part, freedom in terms)
-    freedom = total**2 / below if below > 0 else images.patients - 1
+    freedom = total**2 / below if below > 0 else patients - 1
     return float(np.sqrt(total)), float(freedom)
 
 

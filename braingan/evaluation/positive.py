@@ -7,7 +7,21 @@ from collections.abc import Sequence
 
 from braingan.errors import SettingsError
 
-HEALTHY = {"normal", "healthy", "negative", "neg", "control", "controls", "cn", "hc", "none", "false", "background"}
+HEALTHY = {
+    "normal",
+    "healthy",
+    "negative",
+    "neg",
+    "control",
+    "controls",
+    "cn",
+    "nc",
+    "nl",
+    "hc",
+    "none",
+    "false",
+    "background",
+}
 WORD = re.compile(r"[A-Z]*[a-z]+|[A-Z]+|[0-9]+")
 WITHOUT = {"no", "non", "not", "without"}
 TOGETHER = re.compile(r"(no|non|not|without)(tumou?rs?|cancers?|lesions?|gliomas?|disease|findings?|masses|mass)")
@@ -48,6 +62,10 @@ def _like_healthy(name: str, other: str) -> bool:
     words, plain = ([word.lower() for word in WORD.findall(own)] for own in (name, other))
     if not words:
         return False
+    if words[0] in WITHOUT:
+        return not HEALTHY & set(words[1:])  # no_tumor, but not non_normal
     together = "".join(words)
+    if any(together == f"{word}{own}" for word in WITHOUT for own in HEALTHY):  # nonnormal
+        return False
     named_after = any(together == f"{word}{''.join(plain)}" for word in WITHOUT)
-    return bool(HEALTHY & set(words)) or words[0] in WITHOUT or named_after or bool(TOGETHER.fullmatch(together))
+    return bool(HEALTHY & set(words)) or named_after or bool(TOGETHER.fullmatch(together))

@@ -16,7 +16,8 @@ def predicted_classes(
 ) -> np.ndarray:
     """(N,) labels: the most probable class, or the positive one where its probability is above a threshold.
 
-    Above, and not equal to it, so that 0.5 gives what the most probable class gives.
+    Above, and not equal to it, so that 0.5 gives what the most probable class gives (but for an image with equal
+    probabilities, where the positive label is 0).
 
     Args:
         probabilities: (N, C).

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from braingan.data.folds import Folds
-from braingan.data.split import UNITS, SplitFile
+from braingan.data.split import SplitFile
 from braingan.errors import DataError
 from braingan.evaluation.patients import per_patient
 from braingan.evaluation.positive import positive_label
@@ -37,6 +37,7 @@ def analyse(
     labels: Labels,
     *,
     repeats: int,
+    unit: str = "patient",
     external: Sequence[SplitFile] = (),
     external_unit: str = "patient",
     columns: Mapping[str, Mapping[str, str]] | None = None,
@@ -50,6 +51,7 @@ def analyse(
         cells: finished ones: (label, fold, seed) -> what their files say.
         labels: label -> arm and ratio.
         repeats: how many the folds are of.
+        unit: what the groups of the tested images are, in words.
         external: another site's images.
         external_unit: what their groups are: "patient" or "file".
         columns: column of the metadata -> file -> text, for subgroups.
@@ -65,8 +67,10 @@ def analyse(
     declared = {label: own for label, own in labels.items() if not label.endswith(PATIENTS)}
     choice = choose(declared, arms, pooled, targets)
     positive = positive_label(classes, settings.positive)
-    unit = UNITS[splits[0].split.grouped_by]
-    comparisons, failed = compare_arms(declared, pooled, tested, choice, margin=settings.margin, unit=unit)
+    comparisons, failed = compare_arms(
+        declared, pooled, tested, choice, margin=settings.margin, unit=unit,
+        one_generator=len(splits) == settings.generators == 1,
+    )  # fmt: skip
     scores = [
         {"arm": label, "repeat": repeat, "seed": seed} | _scored(tested, own, run, classes, targets, positive)
         for label, own in pooled.items()
@@ -78,6 +82,7 @@ def analyse(
         "summary": summary,
         "choice": choice.to_json() if choice else None,
         "comparisons": comparisons,
+        "unit": unit,
         "recommended_ratio": recommended_ratio(declared, choice, comparisons),
         "variance": _variance(cells, labels, settings, len(splits)),
         "curve": learning_curve(

@@ -116,7 +116,8 @@ def assemble(plan: Plan, cells: Mapping[ClassifierCell, Json]) -> BenchmarkResul
     labelled = {(name, cell.fold, cell.seed): cells[cell] | {"arm": name} for cell, name in names.items()}
     splits = Folds(tuple(plan.splits[fold] for fold in complete))
     found, failed = analyse(
-        splits, plan.classes, settings, labelled, labels, repeats=repeats, external=plan.external,
+        splits, plan.classes, settings, labelled, labels, repeats=repeats,
+        unit=UNITS["patient" if "test" in plan.with_patients else splits[0].split.grouped_by], external=plan.external,
         external_unit=UNITS["patient" if "external" in plan.with_patients else "file"], columns=plan.columns,
     )  # fmt: skip
     generators = [_generator(bench.generator_folder(fold, seed), fold, seed) for fold, seed in _used(names)]

@@ -28,6 +28,7 @@ from braingan.evaluation.classifier import predict, train_classifier
 from braingan.evaluation.recipes import SHOWN_AS, seen
 from braingan.evaluation.scores import score
 from braingan.experiment.arms import Arm, ArmImages, arms_named
+from braingan.experiment.curve import patients_in_part
 from braingan.experiment.images import LabelledImages
 from braingan.experiment.inputs import CellInputs, FoldInputs
 from braingan.experiment.settings import BenchmarkSettings
@@ -230,7 +231,7 @@ def part_of_patients(inputs: FoldInputs, share: float, seed: int) -> list[int]:
         SplitError: they leave a class without images.
     """
     groups = len({record.group for record in inputs.train.source.records})
-    few = Limits(train_patients=max(1, round(share * groups)))
+    few = Limits(train_patients=patients_in_part(share, groups))
     return limit(inputs.train, range(len(inputs.train)), few, seed=seed)[0]
 
 

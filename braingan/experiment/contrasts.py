@@ -12,9 +12,10 @@ import numpy as np
 from braingan.errors import BrainganError
 from braingan.evaluation.comparison import Comparison, compare
 from braingan.evaluation.scores import score
-from braingan.evaluation.verdict import holm, judge
+from braingan.evaluation.verdict import FEWEST_RUNS, holm, judge
 from braingan.experiment.arms import Arm
 from braingan.experiment.pooling import Pooled, ScoredImages, chosen
+from braingan.experiment.settings import BenchmarkSettings
 
 log = logging.getLogger("braingan")
 
@@ -23,7 +24,8 @@ EXPLORED = ("auroc", "balanced_accuracy")  # measures in which the primary contr
 AUGMENTED, BASELINE = "with synthetic images", "best without"
 IN_WORDS = {AUGMENTED: "training with synthetic images", BASELINE: "the best training without them"}
 EXPLORATORY = "Looked at, not declared: it may suggest another study, and proves nothing."
-PREFERRED = "combined+classic"  # the augmented arm of the primary contrast, where it was run
+ONE_GENERATOR = "All classifiers share one generator: whether another training of it would give the same is not known."
+PREFERRED = ("combined+classic", "combined")  # the augmented arm of the primary contrast: the first that was run
 
 
 @dataclass(frozen=True)
@@ -65,14 +67,36 @@ def choose(
         None where there is nothing to compare: no arm with, or none without synthetic images, or no validation images.
     """
     baselines = [label for label, (arm, _) in labels.items() if arms[arm].role == "baseline"]
-    families = list(dict.fromkeys(arm for arm, _ in labels.values() if arms[arm].role == "augmented"))
+    families = {arm for arm, _ in labels.values() if arms[arm].role == "augmented"}
     if not baselines or not families or not all(len(own) for own in targets.values()):
         return None
-    family = PREFERRED if PREFERRED in families else families[0]
+    family = next((name for name in PREFERRED if name in families), min(families))  # not by the order of --arms
     augmented = [label for label, (arm, _) in labels.items() if arm == family]
     scores = {label: [_mean_f1(pooled[label].validation[fold], targets[fold]) for fold in sorted(targets)]
               for label in (*baselines, *augmented)}  # fmt: skip
     return Choice(family, _best(baselines, scores), _best(augmented, scores), scores)
+
+
+def no_verdict(settings: BenchmarkSettings) -> list[str]:
+    """Why a benchmark cannot say *helps* or *hurts*, whatever it finds; to be said before it is run."""
+    arms = settings.registered_arms()
+    roles, asked = {arm.role for arm in arms.values()}, ", ".join(arms)
+    if "baseline" not in roles:
+        return [f"no arm of {asked} is real images alone, so that there will be no verdict: real added, there can be"]
+    if "augmented" not in roles:
+        return [
+            f"no arm of {asked} is real and synthetic images together, so that there will be no verdict: "
+            f"{PREFERRED[0]} added, there can be"
+        ]
+    # Seeds that share one of several generators are one run.
+    runs = settings.repeats * (settings.generators if settings.generators > 1 else settings.seeds)
+    if runs >= FEWEST_RUNS:
+        return []
+    generators = "" if settings.generators == 1 else f" and --generators 1, {FEWEST_RUNS} or more"
+    return [
+        f"the verdict will be under-powered: it takes {FEWEST_RUNS} training runs, and there will be {runs}; "
+        f"--seeds {FEWEST_RUNS} or more{generators} would do"
+    ]
 
 
 def _best(names: Sequence[str], scores: Mapping[str, Sequence[float]]) -> list[str]:
@@ -97,6 +121,7 @@ def compare_arms(
     pair: tuple[Pooled, Pooled] | None = None,
     declared: bool = True,
     unit: str = "patient",
+    one_generator: bool = False,
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """All comparisons of a benchmark, the primary one first.
 
@@ -110,6 +135,7 @@ def compare_arms(
         pair: what was chosen, of predictions for other images than those that the primary contrast is about.
         declared: whether the comparisons with `real` were declared; else they are exploratory.
         unit: what a group of images is, in words.
+        one_generator: whether all classifiers learned from images of a single one.
 
     Returns:
         The comparisons as JSON-able dictionaries (see `docs/benchmark.md`), and why some could not be made.
@@ -136,6 +162,9 @@ def compare_arms(
     others = [label for label in labels if label != "real"] if "real" in labels else []
     family_of = [((label, "real"), between(pooled["real"], pooled[label], METRIC)) for label in others]
     found += _judged(family_of, "declared" if declared else "exploratory", margin, unit)
+    for own in found if one_generator else []:
+        if own["verdict"] in ("helps", "hurts") and (own["primary"] or labels[own["arm"]][1]):
+            own["reason"] += f" {ONE_GENERATOR}"
     return found, list(dict.fromkeys(failed))
 
 

@@ -74,6 +74,23 @@ class BenchmarkData:
         sets = (self.inputs.everything, self.inputs.held_out, self.inputs.external)
         return tuple(dict.fromkeys(bad for own in sets if own is not None for bad in own.bad_files))
 
+    @property
+    def unit(self) -> str:
+        """What the groups of the test images are, in words."""
+        tested = self.inputs.everything if self.inputs.held_out is None else self.inputs.held_out
+        return UNITS["patient" if tested.source.has_patients else self.splits[0].split.grouped_by]
+
+    def too_few(self) -> list[str]:
+        """Why arms cannot be compared on these test images, whatever they say of them; to be said before training."""
+        tested = {file for fold in self.splits.folds for file in fold.split.test}
+        counts = {name: len({file.group for file in tested if file.label == name}) for name in self.classes}
+        more = "--folds 5 tests every one" if self.splits.one and self.inputs.held_out is None else "more are needed"
+        return [
+            f"no verdict can be had: all test images of class {name!r} are of one {self.unit}, and it takes two; {more}"
+            for name, count in counts.items()
+            if count == 1
+        ][:1]
+
     def notes(self) -> list[str]:
         """What a reader must know before believing the numbers."""
         notes, first = [], self.splits[0].split
@@ -87,13 +104,15 @@ class BenchmarkData:
                 f"be too good. {narrow} A metadata.csv with a column `patient` in it mends both."
             )
         elif first.grouped_by != "patient":
+            only = self.unit == "patient"  # the test folder has ids
             notes.append(
-                f"No patient ids: {_KEPT_TOGETHER[first.grouped_by]}, so other slices of one patient may stand in "
-                f"training and in test, and scores may be too good. {narrow} A metadata.csv with a column `patient` "
-                "mends both."
+                f"No patient ids{' in the data folder' if only else ''}: {_KEPT_TOGETHER[first.grouped_by]}, so other "
+                "slices of one patient may stand in training and in test, and scores may be too good. "
+                f"{'' if only else f'{narrow} '}A metadata.csv with a column `patient` mends "
+                f"{'that' if only else 'both'}."
             )
         if self.dropped:
-            left = sum(len(fold.split.test) for fold in self.splits.folds)
+            left = len({file.file for fold in self.splits.folds for file in fold.split.test})
             notes.append(
                 f"{self.dropped} test images were dropped because they show the same picture as a training image "
                 f"(--drop-leaking); {left} are left."
@@ -240,6 +259,7 @@ def _with_real_images(loaded: BenchmarkData, *, allow_leakage: bool) -> Benchmar
 def _without_twins(loaded: BenchmarkData, settings: BenchmarkSettings) -> BenchmarkData:
     """Refuse, drop or mark test images that show the same picture as a training image."""
     said: list[str] = []
+    dropped: set[str] = set()
     for number in range(len(loaded.splits)):
         fold = loaded.inputs.fold(number)
         looks = looks_of(fold.test)
@@ -251,11 +271,12 @@ def _without_twins(loaded: BenchmarkData, settings: BenchmarkSettings) -> Benchm
         if settings.drop_leaking:
             log.warning("dropped %d of %d test images that show the same picture as a %s image",
                         len(leaking), len(fold.test), kind)  # fmt: skip
-            loaded = _dropped(loaded, number, set(leaking))
+            dropped |= {fold.test.source.records[place].file for place in leaking}
             continue
         what = _leak(fold, leaking, kind, "" if loaded.splits.one else f" of fold {number}")
         said += refuse_leak(what, "--drop-leaking scores without them", allow_leakage=settings.allow_leakage)
         log.warning("%s", what)
+    loaded = _dropped(loaded, dropped) if dropped else loaded
     said += _external_leak(loaded, settings)
     return replace(loaded, leakage=(*loaded.leakage, *said))
 
@@ -299,21 +320,17 @@ def _external_leak(loaded: BenchmarkData, settings: BenchmarkSettings) -> list[s
     return said
 
 
-def _dropped(loaded: BenchmarkData, number: int, leaking: set[int]) -> BenchmarkData:
-    """Without some of the test images of a fold, by their places."""
-    inputs, fold = loaded.inputs, loaded.splits[number]
-    kept = [place for place in range(len(fold.split.test)) if place not in leaking]
-    test = tuple(fold.split.test[place] for place in kept)
-    splits = _replaced(loaded.splits, number, replace(fold, split=replace(fold.split, test=test)))
-    if inputs.held_out is not None:
-        inputs = replace(inputs, held_out=inputs.held_out.select(kept))
+def _dropped(loaded: BenchmarkData, names: set[str]) -> BenchmarkData:
+    """Without some of the test images, by their names: in every fold, as all repeats test the same images."""
+    inputs, held_out = loaded.inputs, loaded.inputs.held_out
+    splits = Folds(tuple(replace(fold, split=replace(fold.split, test=_without(fold.split.test, names)))
+                         for fold in loaded.splits.folds))  # fmt: skip
+    if held_out is not None:
+        kept = [place for place, record in enumerate(held_out.source.records) if record.file not in names]
+        inputs = replace(inputs, held_out=held_out.select(kept))
     else:
         inputs = replace(inputs, learning=splits)
-    return replace(loaded, inputs=inputs, splits=splits, dropped=loaded.dropped + len(leaking))
-
-
-def _replaced(splits: Folds, number: int, fold: Fold) -> Folds:
-    return Folds((*splits.folds[:number], fold, *splits.folds[number + 1 :]))
+    return replace(loaded, inputs=inputs, splits=splits, dropped=len(names))
 
 
 def _check_given_test(sources: Sources, loaded: BenchmarkData, before: Folds) -> None:

@@ -25,9 +25,11 @@ from braingan.experiment.arms import ARMS, BUILT_IN, Arm
 from braingan.experiment.attempts import FAILED, Attempt, run_cells
 from braingan.experiment.cells import Bench, Cell, GeneratorCell, claimed, classifiers, expected_cells, part_of_patients
 from braingan.experiment.clock import running_clock
+from braingan.experiment.contrasts import no_verdict
+from braingan.experiment.curve import patients_in_part
 from braingan.experiment.data import BenchmarkData, Sources, load_data
 from braingan.experiment.engines import Engine
-from braingan.experiment.inputs import CellInputs
+from braingan.experiment.inputs import CellInputs, FoldInputs
 from braingan.experiment.outputs import write_result
 from braingan.experiment.plan import Plan
 from braingan.experiment.result import EXTENDED, BenchmarkResult
@@ -50,12 +52,12 @@ DECLARATION = "declared.json"
 
 def run_benchmark(
     sources: Sources, out: Path, settings: BenchmarkSettings, *, generator: Path | None, engine: Engine,
-    ready: Callable[[], None] | None = None,
+    ready: Callable[[float], None] | None = None,
 ) -> BenchmarkResult:  # fmt: skip
     """Run what is not finished yet in `out`, and write `result.json`, `predictions.csv` and `pictures/`.
 
     See `braingan.benchmark` for the arguments and errors. `ready` is called when nothing is left to be refused and
-    before anything is trained.
+    before anything is trained, with the share of the patients that is tested.
     """
     stored = load_run(generator) if generator else None
     preprocessing = stored.preprocessing if stored else settings.training(0).preprocessing
@@ -70,8 +72,10 @@ def run_benchmark(
     extended = _declare(out, settings)
     if settings.positive:
         log.info("the class that is looked for is %s (--positive)", settings.positive)
+    for reason in (*no_verdict(settings), *loaded.too_few()):
+        log.warning("warning: %s", reason)
     if ready:
-        ready()
+        ready(loaded.splits.tested_share)
     inputs = loaded.inputs
     with locked(out / CACHE / "locks" / "precision.lock", wait=True), limited(engine.threads()):
         trains = stored is None and any(arm.uses_synthetic for arm in settings.registered_arms().values())
@@ -106,10 +110,11 @@ def _plan(bench: Bench, loaded: BenchmarkData, sources: Sources, extended: Seque
 
 def _declare(out: Path, settings: BenchmarkSettings) -> list[str]:
     """Keep what was declared first; gives a note where more is asked now, when results may be known."""
-    asked = {name: settings.to_json()[name] for name in DECLARED}
+    asked = {name: settings.to_json()[name] for name in DECLARED} | {"arms": sorted(settings.arms)}
     if not (out / DECLARATION).exists():
         write_json(out / DECLARATION, asked)
     before = read_json(out / DECLARATION)
+    before["arms"] = sorted(before.get("arms", []))
     changed = [f"{name} {before.get(name)}, now {asked[name]}" for name in DECLARED if before.get(name) != asked[name]]
     if not changed:
         return []
@@ -244,13 +249,25 @@ def _check(settings: BenchmarkSettings, loaded: BenchmarkData, stored: StoredGen
                 f"ratio {min(settings.ratio):g} leaves class {empty[0]!r} without synthetic images; a larger one works"
             )
     for number in range(len(loaded.splits) if settings.curve else 0):
-        for share in settings.curve:
-            part_of_patients(loaded.inputs.fold(number), share, settings.split_seed + number)
+        _check_curve(settings, loaded.inputs.fold(number), settings.split_seed + number)
     with torch.random.fork_rng(devices=[]):
         build_classifier(settings.classifier, first.spec)
     label = positive_label(loaded.classes, settings.positive)
     positive = loaded.classes[label] if len(loaded.classes) == 2 else None
     return replace(settings, positive=positive, **{name: getattr(training, name) for name in OF_TRAINING})
+
+
+def _check_curve(settings: BenchmarkSettings, fold: FoldInputs, seed: int) -> None:
+    """Refuse parts of the training patients that lack a class, or are as large as another."""
+    patients = len({record.group for record in fold.train.source.records})
+    sizes = [patients_in_part(share, patients) for share in (*settings.curve, 1.0)]
+    if len(set(sizes)) < len(sizes):
+        raise SettingsError(
+            f"a curve of {', '.join(f'{share:g}' for share in settings.curve)} was asked, which of {patients} training "
+            f"patients are {', '.join(map(str, sizes[:-1]))}: parts with different numbers, fewer than all, work"
+        )
+    for share in settings.curve:
+        part_of_patients(fold, share, seed)
 
 
 def _check_recipes(settings: BenchmarkSettings, arms: Mapping[str, Arm]) -> None:

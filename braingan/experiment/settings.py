@@ -36,8 +36,7 @@ ALL = (
     "real", "natural", "real+classic", "real+mixup", "synthetic", "combined", "combined+classic", "pretrain+finetune",
     "shuffled", "duplicates",
 )  # fmt: skip
-# Two: of four, each with and without classic augmentation, the trainings of `standard` take more than three hours on two
-# cores without bfloat16.
+# Four, each with and without classic augmentation, would take `standard` far beyond three hours on two slow cores.
 TWO_RATIOS = (0.5, 2.0)
 MANY_RATIOS = (0.25, 0.5, 1.0, 2.0)
 PRESETS: dict[str, dict[str, Any]] = {

@@ -58,7 +58,7 @@ def serious(facts: Facts) -> list[str]:
 
 def advice(facts: Facts) -> list[str]:
     """Everything that should be done or known, the most urgent first."""
-    return [*serious(facts), *_unlabelled(facts), *_patients(facts), *_few(facts), *_power(facts), *_first(facts)]
+    return [*serious(facts), *_unlabelled(facts), *_patients(facts), *_few(facts), *power(facts), *_first(facts)]
 
 
 def _across(facts: Facts) -> Iterator[str]:
@@ -164,7 +164,8 @@ def _few(facts: Facts) -> Iterator[str]:
             yield f"Class {name!r} comes from {_many(len(patients))}: more patients will help more than more images."
 
 
-def _power(facts: Facts) -> Iterator[str]:
+def power(facts: Facts) -> Iterator[str]:
+    """How small a difference the test set can show, where that is known."""
     if facts.smallest_difference is None:
         return
     known = all(part.source.has_patients for part in facts.parts)

@@ -8,31 +8,37 @@ from pathlib import Path
 from braingan.data.locking import locked
 from braingan.data.workplace import CACHE
 from braingan.errors import BrainganError
+from braingan.inspection.advice import power
 from braingan.inspection.inspecting import inspect_folders
 from braingan.inspection.result import RESULT, Inspection
 
 log = logging.getLogger("braingan")
 
 
-def inspect_beside(out: Path, data: Path, test: Path | None) -> None:
-    """Look at the images as `braingan.inspect` does, once, and warn of what is serious.
+def inspect_beside(out: Path, data: Path, test: Path | None, tested: float, *, margin: float) -> None:
+    """Look at the images as `braingan.inspect` does, once; warn of what is serious, and of too few patients to tell.
 
     Args:
         out: folder of a benchmark; `inspection.json` is written into it, or is there already.
         data: folder of images.
         test: folder of test images.
+        tested: share of the patients that the benchmark tests, where there is no such folder.
+        margin: the smallest difference that matters.
     """
     path = out / RESULT
     with locked(out / CACHE / "locks" / "inspection.lock", wait=True):  # several processes may share the folder
         if path.exists():
             return
         try:
-            inspection, _ = inspect_folders(data, test)
+            inspection, facts = inspect_folders(data, test, tested=tested)
         except BrainganError as error:  # it is stricter with folders than a benchmark need be
             log.info("the data were not inspected: %s", error)
             return
         for line in inspection.serious:
             log.warning("warning: %s", line)
+        if facts.smallest_difference is not None and facts.smallest_difference > margin:
+            for line in power(facts):
+                log.info("%s The margin is %g: without a gain that large, expect *under-powered*.", line, margin)
         inspection.save(path)
 
 

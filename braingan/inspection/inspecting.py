@@ -35,7 +35,7 @@ from braingan.versions import versions
 
 log = logging.getLogger("braingan")
 
-TEST_SHARE = 0.2  # of the patients go to the test part where no test folder is given
+TEST_SHARE = 0.2  # of the patients go to the test part of a single split
 
 
 def inspect_folders(
@@ -45,10 +45,12 @@ def inspect_folders(
     format: str = AUTO,
     options: Mapping[str, Any] | None = None,
     assumed: Assumptions | None = None,
+    tested: float = TEST_SHARE,
 ) -> tuple[Inspection, Facts]:
     """Look at every image once and say what is wrong. Nothing is written.
 
-    See `braingan.inspect` for the arguments and errors.
+    See `braingan.inspect` for the arguments and errors. `tested` is the share of the patients whose images will be
+    tested, where there is no test folder.
 
     Returns:
         The record, and what it was made from.
@@ -62,7 +64,7 @@ def inspect_folders(
         if path
     }
     with shared_out():  # many small fits
-        facts = _gather(examined["train"], examined.get("test"), assumed)
+        facts = _gather(examined["train"], examined.get("test"), assumed, tested)
     return _record(data, parts.get("test"), facts, assumed, time.monotonic() - started), facts
 
 
@@ -99,13 +101,13 @@ def _parts(data: Path) -> dict[str, Path]:
     return {name: folders[0] for name, folders in found.items()}
 
 
-def _gather(train: Examined, test: Examined | None, assumed: Assumptions) -> Facts:
+def _gather(train: Examined, test: Examined | None, assumed: Assumptions, tested: float) -> Facts:
     parts = {"train": train} | ({"test": test} if test else {})
     twins = {name: find_twins(part.looks, part.groups) for name, part in parts.items()}
     crossing = cross(test, train) if test else None
     together = _held_together(list(parts.values()), list(twins.values()), crossing)
     judged, groups = (test, together[-1]) if test else (train, together[0])
-    share = 1.0 if test else TEST_SHARE
+    share = 1.0 if test else tested
     difference = _difference(judged, groups, assumed, share)
     return Facts(
         train=train,

@@ -20,8 +20,8 @@ PARTIAL = "PARTIAL"  # how the note begins that not all is finished
 UNKNOWN = "–"  # noqa: RUF001 - a dash, as tables have it
 
 SPREAD = (
-    "Scores are means ± standard deviations over seeds; whether a difference is more than chance is said by the "
-    "intervals, which are over {unit}s and seeds."
+    "Scores are means ± standard deviations over {runs}; whether a difference is more than chance is said by the "
+    "intervals, which are over {unit}s and {runs}."
 )
 NO_VERDICT = (
     "No verdict: it takes an arm with synthetic images, one without and validation images; a difference about as large "
@@ -174,8 +174,10 @@ def runs_per_arm(result: BenchmarkResult) -> int:
 
 def caveats(result: BenchmarkResult) -> list[str]:
     """How far the numbers can be believed: what every reader must be told, whatever the result."""
-    said = [SPREAD.format(unit=unit_of(result)) if result.primary else NOT_COMPARED if result.choice else NO_VERDICT]
-    if seeds(result) == 1:
+    runs = "repeats and seeds" if result.folds > result.folds_a_repeat else "seeds"
+    spread = SPREAD.format(unit=unit_of(result), runs=runs)
+    said = [spread if result.primary else NOT_COMPARED if result.choice else NO_VERDICT]
+    if runs_per_arm(result) == 1:
         said.append(ONE_SEED)
     elif result.folds == 1:
         said.append(ONE_SPLIT.format(unit=unit_of(result)))
@@ -206,13 +208,15 @@ def by_arm(comparisons: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def worth_text(result: BenchmarkResult) -> str:
     """What synthetic images are worth on the learning curve: the exchange rate."""
     curve = result.curve or {}
-    rise = f"Twice the training patients give {points_text(curve['per_doubling'])} points of macro F1 on this curve."
-    worth = curve["worth"]
+    unit, worth = unit_of(result), curve["worth"]
+    rise = f"Twice the training {unit}s give {points_text(curve['per_doubling'])} points of macro F1 on this curve."
+    if result.primary is None:
+        return f"{rise} There is no primary contrast, and so nothing to exchange."
     if worth["patients"] is None:
         return f"{rise} An exchange rate cannot be told: the curve does not rise, or the number would be a guess."
     ends = [UNKNOWN if worth[key] is None else f"{worth[key]:+g}" for key in ("low", "high")]
     return (
-        f"{rise} {_synthetic_images(result)} change as much as about {worth['patients']:+g} training patients would "
+        f"{rise} {_synthetic_images(result)} change as much as about {worth['patients']:+g} training {unit}s would "
         f"({ends[0]} to {ends[1]} at the ends of the contrast's interval, on this very line; that the line is one of "
         "several that would fit is not in it): an order of magnitude, no more."
     )
@@ -283,7 +287,7 @@ def ratios(result: BenchmarkResult) -> str:
 
 def unit_of(result: BenchmarkResult) -> str:
     """What was resampled, in the singular: patients, where these are known."""
-    return UNITS[result.splits["grouped_by"]]
+    return result.unit or UNITS[result.splits["grouped_by"]]
 
 
 def positive(result: BenchmarkResult) -> int:
@@ -321,6 +325,8 @@ def test_images(result: BenchmarkResult) -> str:
     if result.settings.get("test"):
         images += f" from {result.settings['test']}"
     folds = f" in {result.folds} folds" if result.folds > 1 else ""
+    if kind != "patient" and unit_of(result) == "patient":  # of a test folder
+        return f"{images} of {plural(groups_in(files), 'patient')} (no patients known in training)"
     if kind != "patient":
         return f"{images}, split by file{_TOGETHER.get(kind, '')}{folds} (no patients known)"
     return f"{images} of {plural(groups_in(files), 'patient')}, split by patient{folds}"

@@ -162,8 +162,8 @@ def ratio_figure(result: BenchmarkResult) -> str | None:
 
 
 @styled
-def curve_figure(curve: Mapping[str, Any]) -> str:
-    """Macro F1 over the number of training patients, with the line that the exchange rate comes from."""
+def curve_figure(curve: Mapping[str, Any], unit: str = "patient") -> str:
+    """Macro F1 over the number of training patients, or what else was resampled, with the line of the exchange rate."""
     patients, f1 = (np.array([point[key] for point in curve["points"]]) for key in ("patients", "macro_f1"))
     doublings = np.log2(patients)
     figure = figure_of(3.3)
@@ -172,12 +172,12 @@ def curve_figure(curve: Mapping[str, Any]) -> str:
     axes.plot(doublings, line, color=SOFT, linewidth=1, linestyle="--", label="fitted line")
     axes.plot(doublings, f1, color=COLOURS[0], marker="o", markersize=6, linewidth=1.4, label=curve["arm"])
     axes.set_xticks(doublings, [f"{value:g}" for value in patients])
-    axes.set_xlabel("training patients (mean over folds)")
+    axes.set_xlabel(f"training {unit}s (mean over folds)")
     axes.set_ylabel("macro F1")
     axes.margins(x=0.08, y=0.2)
     axes.grid(axis="y")
     legend(figure, axes)
-    return svg(figure, "curve", f"Macro F1 of {curve['arm']} over the number of training patients")
+    return svg(figure, "curve", f"Macro F1 of {curve['arm']} over the number of training {unit}s")
 
 
 @styled

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from braingan.experiment.result import EXTENDED, BenchmarkResult
-from braingan.reporting.facts import confidence_text, groups_in, plural, ratios, seeds, summary
+from braingan.reporting.facts import confidence_text, groups_in, plural, ratios, seeds, summary, unit_of
 
 CLAIM = "CLAIM, 2024 update (Tejani et al., Radiology: Artificial Intelligence 2024; 6(4): e240300)"
 TO_WRITE = (
@@ -25,7 +25,7 @@ _AUGMENTATION = {
 
 _RESAMPLED = {
     "patient": "patients with all their images",
-    "twins": "pictures (images of the same picture together; patients were not known)",
+    "picture": "pictures (images of the same picture together; patients were not known)",
     "file": "images (patients were not known)",
 }
 
@@ -43,7 +43,7 @@ def _data(result: BenchmarkResult) -> str:
     said = [f"The data were {plural(len(files), 'image')}{patients} ({counts}).", _preparation(prepared)]
     if result.bad_files:
         said.append(f"{plural(len(result.bad_files), 'file')} that could not be read took no part.")
-    said += [_partition(result), _limits(settings)]
+    said += [_partition(result), _limits(settings, unit_of(result))]
     if settings.get("external"):
         said.append("All classifiers were also scored on images of another site.")
     return _joined(said)
@@ -82,17 +82,17 @@ def _partition(result: BenchmarkResult) -> str:
     return f"{how} {apart}"
 
 
-def _limits(settings: dict[str, Any]) -> str:
+def _limits(settings: dict[str, Any], unit: str) -> str:
     said = [f"{count} training images of class {name}" for name, count in (settings.get("limit") or {}).items()]
-    said += [f"the images of {count} training patients of class {name}"
+    said += [f"the images of {count} training {unit}s of class {name}"
              for name, count in (settings.get("limit_patients") or {}).items()]  # fmt: skip
     if settings.get("curve"):
         parts = ", ".join(f"{100 * part:g} %" for part in settings["curve"])
-        extra = f" For a learning curve, {parts} of the training patients were used as well."
+        extra = f" For a learning curve, {parts} of the training {unit}s were used as well."
     else:
         extra = ""
     if settings.get("train_patients"):
-        said.append(f"{settings['train_patients']} training patients")
+        said.append(f"{settings['train_patients']} training {unit}s")
     limited = f"Training was limited to {' and '.join(said)}, chosen at random." if said else ""
     return f"{limited}{extra}".strip()
 
@@ -161,7 +161,7 @@ def _statistics(result: BenchmarkResult) -> str:
         "validation images with the best arm without synthetic images, both chosen in each fold by macro F1 on "
         "validation images.",
         f"Intervals ({confidence_text(primary)}) and two-sided p-values came from a bootstrap over "
-        f"{_RESAMPLED[result.splits['grouped_by']]}, to which the variance between training runs was added.",
+        f"{_RESAMPLED[unit_of(result)]}, to which the variance between training runs was added.",
         f"A further {plural(family, 'comparison')} with real images alone formed a declared family with Holm's "
         "correction; all others were exploratory." if family else "",
         f"A difference of {100 * primary['margin']:g} points was taken to be the smallest that matters.",

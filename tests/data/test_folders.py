@@ -316,6 +316,12 @@ def test_metadata_without_the_column_file_name_are_refused(rows_with_files: Call
     assert refusal(data).endswith("metadata.csv has no column file_name; its columns are filename, label")
 
 
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_metadata_with_another_separator_are_refused_as_such(classes_only: Path, mark: str) -> None:
+    (classes_only / "metadata.csv").write_text(f"file_name{mark}label{mark}patient\nno/1.png{mark}no{mark}P1\n")
+    assert refusal(classes_only).endswith("has columns that are not separated by commas; save it as CSV with commas")
+
+
 def test_empty_metadata_are_refused(classes_only: Path) -> None:
     (classes_only / "metadata.csv").touch()
     assert refusal(classes_only).endswith("metadata.csv has no column file_name; its columns are none")

@@ -278,6 +278,16 @@ def test_a_class_of_few_patients_is_in_every_resample() -> None:
     assert (result.difference, result.standard_error) == (-1.0, 0.0)  # without it, 0/0 would count as 0
 
 
+def test_the_recall_of_a_class_is_about_the_patients_who_have_it() -> None:
+    targets = np.repeat([1, 1, 1, 0, 0, 0, 0, 0, 0, 0], 4)  # three of ten patients
+    patients = np.repeat(np.arange(10), 4)
+    random = np.random.default_rng(0)
+    a, b = (np.where(random.random(40) < right, targets, 1 - targets) for right in (0.5, 0.8))
+    recall, accuracy = (compare(targets, a, b, patients, metric=name) for name in ("recall:1", "accuracy"))
+    assert (recall.degrees_of_freedom, accuracy.degrees_of_freedom) == (2, 9)
+    assert recall.patients == accuracy.patients == 10
+
+
 def test_the_interval_excludes_nothing_exactly_where_p_is_below_its_level() -> None:
     random = np.random.default_rng(0)
     seen = set()

@@ -25,6 +25,7 @@ from braingan import (
     Split,
     SplitError,
 )
+from braingan.evaluation.file_comparison import compare_files
 
 Options = dict[str, Any]
 Handed = list[set[str]]
@@ -434,6 +435,60 @@ def test_a_generator_of_other_slices_of_held_out_patients_is_refused(
         braingan.benchmark(data, tmp_path / "out", **options, generator=tmp_path / "sly", split=tmp_path / "split.json")
 
 
+def test_what_leaks_in_one_repeat_is_tested_in_none(write_data: Any, tmp_path: Path, real_only: Options) -> None:
+    data = write_data("data", patients=12)
+    for patient in range(0, 12, 3):  # the next patient has the same picture: not in every repeat on the same side
+        twin = data / "tumor" / f"P{patient + 1:02d}_tumor_0.png"
+        twin.write_bytes((data / "tumor" / f"P{patient:02d}_tumor_0.png").read_bytes())
+    options = real_only | {"arms": ["real", "duplicates"], "folds": 2, "repeats": 3, "drop_leaking": True}
+    result = braingan.benchmark(data, tmp_path / "out", **options)
+    tested = [{result.splits["files"][place]["file"] for fold in result.splits["folds"][first : first + 2]
+               for place in fold["test"]} for first in (0, 2, 4)]  # fmt: skip
+    assert tested[0] == tested[1] == tested[2]
+    dropped = 48 - len(tested[0])
+    assert 0 < dropped <= 8
+    assert any(note.startswith(f"{dropped} test images were dropped") and f"; {len(tested[0])} are left" in note
+               for note in result.notes)  # fmt: skip
+    assert f"; {len(tested[0])} test images of 12 patients" in (tmp_path / "out" / "table.md").read_text()
+    predictions = tmp_path / "out" / "predictions.csv"
+    compared = compare_files(predictions, predictions, arm_a="real", arm_b="duplicates").comparison
+    assert compared.images == len(tested[0])
+    assert compared.difference == pytest.approx(result.comparisons[-1]["difference"])
+
+
+def test_patients_of_a_test_folder_count_where_the_data_have_none(
+    write_data: Any, tmp_path: Path, real_only: Options
+) -> None:
+    data, test = write_data("plain", metadata=False), write_data("elsewhere", patients=3, seed=9)
+    options = real_only | {"arms": ["real", "duplicates"], "test": test}
+    result = braingan.benchmark(data, tmp_path / "out", **options)
+    assert (result.unit, result.split["grouped_by"]) == ("patient", "file")
+    assert result.comparisons[0]["patients"] == 3
+    assert "; 3 patients," in result.comparisons[0]["reason"]
+    assert "intervals are too narrow" not in result.notes[0]
+    assert result.notes[0].startswith("No patient ids in the data folder: ")
+    assert (
+        "12 test images from elsewhere of 3 patients (no patients known in training)"
+        in (tmp_path / "out" / "table.md").read_text()
+    )
+
+
+@pytest.mark.parametrize(("patients", "warned"), [(10, True), (30, False)])
+def test_a_class_of_one_test_patient_is_warned_of_before_training(
+    write_data: Any, tmp_path: Path, real_only: Options, caplog: pytest.LogCaptureFixture, patients: int, warned: bool
+) -> None:
+    data = write_data("data", patients=patients)
+    header, *rows = (data / "metadata.csv").read_text().splitlines()
+    gone = [row for row in rows if row.startswith("no_tumor") == (row[-1] in "02468")]  # a class for each patient
+    (data / "metadata.csv").write_text("\n".join([header, *(row for row in rows if row not in gone)]) + "\n")
+    for row in gone:
+        (data / row.split(",")[0]).unlink()
+    result = braingan.benchmark(data, tmp_path / "out", **real_only | {"arms": ["real", "duplicates"]})
+    said = "all test images of class 'no_tumor' are of one patient, and it takes two; --folds 5 tests every one"
+    assert (f"no verdict can be had: {said}" in caplog.text) == warned
+    assert len(result.comparisons) == (not warned)
+
+
 def test_an_honest_generator_is_not_blamed_for_twins_in_the_data(
     doubled: Path, tmp_path: Path, single: Options, tiny: Options, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -548,3 +603,28 @@ def test_what_is_wrong_with_the_data_is_told_before_training_and_stands_in_the_r
     assert "<code>braingan inspect</code> examines the images" in (tmp_path / "without" / "report.html").read_text()
     with pytest.raises(OutputError, match="is the folder of other work, which has an inspection of its own"):
         braingan.inspect(data, out=tmp_path / "out")
+
+
+@pytest.mark.parametrize(("folds", "tested"), [(1, 2), (2, 10)])
+def test_how_little_the_patients_can_show_is_told_before_training(
+    data: Path, tmp_path: Path, real_only: Options, caplog: pytest.LogCaptureFixture, folds: int, tested: int
+) -> None:
+    options = real_only | {"inspection": True, "folds": folds}
+    with caplog.at_level(logging.INFO, logger="braingan"):
+        result = braingan.benchmark(data, tmp_path / "out", **options)
+    lines = [record.getMessage() for record in caplog.records]
+    told = next(place for place, line in enumerate(lines) if line.startswith(f"A test set of about {tested} patients"))
+    assert lines[told].endswith("The margin is 0.02: without a gain that large, expect *under-powered*.")
+    assert told < next(place for place, line in enumerate(lines) if line.startswith("real, fold 0, seed 0: macro-F1"))
+    assert len({file["group"] for fold in result.splits["folds"] for file in
+                (result.splits["files"][place] for place in fold["test"])}) == tested  # fmt: skip
+
+
+def test_a_design_that_can_have_no_verdict_is_warned_of_before_training(
+    data: Path, tmp_path: Path, real_only: Options, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="braingan"):
+        braingan.benchmark(data, tmp_path / "out", **real_only)
+    lines = [record.getMessage() for record in caplog.records]
+    warned = next(place for place, line in enumerate(lines) if line.startswith("warning: no arm of real is real and"))
+    assert warned < next(place for place, line in enumerate(lines) if "seed 0: macro-F1" in line)

@@ -14,8 +14,19 @@ import braingan
 from braingan.evaluation.comparison import compare
 from braingan.evaluation.verdict import holm, judge
 from braingan.experiment.arms import arms_named
-from braingan.experiment.contrasts import AUGMENTED, BASELINE, IN_WORDS, Choice, choose, compare_arms, recommended_ratio
+from braingan.experiment.contrasts import (
+    AUGMENTED,
+    BASELINE,
+    IN_WORDS,
+    ONE_GENERATOR,
+    Choice,
+    choose,
+    compare_arms,
+    no_verdict,
+    recommended_ratio,
+)
 from braingan.experiment.pooling import Pooled, ScoredImages
+from braingan.experiment.settings import PRESETS, BenchmarkSettings
 
 Options = dict[str, Any]
 Table = dict[tuple[str, int, int, str], dict[str, str]]
@@ -112,6 +123,24 @@ def test_the_strongly_augmented_arm_is_that_of_the_primary_contrast_where_it_was
     assert choice.augmented == ["combined+classic"] * 2  # declared before, not the one that is better
 
 
+def test_an_arm_of_ones_own_does_not_take_the_place_of_the_declared_one_by_standing_first() -> None:
+    labels = {"mine": ("mine", 1.0), "combined": ("combined", 1.0), "real": ("real", 0.0)}
+    arms = arms_named(["combined", "real"])
+    pooled = {name: arm(0.8, (0.8, 0.8)) for name in labels}
+    choice = choose(labels, {"mine": arms["combined"]} | arms, pooled, VALIDATION)
+    assert choice is not None
+    assert choice.arm == "combined"
+
+
+def test_a_verdict_from_a_single_generator_says_so() -> None:
+    pooled = {"real": arm(0.5, (0.5, 0.5), 1), "real+classic": arm(0.9, (0.1, 0.1), 3), "combined@1": arm(1, (1, 1), 2)}
+    labels = {name: LABELS[name] for name in pooled}
+    for alone in (True, False):
+        found, _ = compare_arms(labels, pooled, TESTED, chosen_of(pooled), margin=0.02, one_generator=alone)
+        told = {own["arm"]: ONE_GENERATOR in own["reason"] for own in found if own["verdict"] == "helps"}
+        assert told == {AUGMENTED: alone, "real+classic": False, "combined@1": alone}
+
+
 @pytest.mark.parametrize("names", [["real"], ["combined@1"], ["real", "real+classic"]])
 def test_without_two_sides_there_is_no_primary_contrast(names: list[str]) -> None:
     labels, pooled = {name: LABELS[name] for name in names}, {name: MISLEADING[name] for name in names}
@@ -160,6 +189,24 @@ def test_a_class_of_a_single_patient_is_told_and_nothing_is_made_up() -> None:
     comparisons, failed = compare_arms(labels, pooled, tested, chosen_of(pooled), margin=0.02)
     assert not any(own["metric"] == "macro_f1" for own in comparisons)
     assert any("macro_f1" in line and "1 patient has images of class 1" in line for line in failed)
+
+
+DESIGNS = {
+    "no arm of real, synthetic is real and synthetic images together": {"arms": ("real", "synthetic")},
+    "no arm of combined is real images alone": {"arms": ("combined",)},
+    "it takes 3 training runs, and there will be 2; --seeds 3 or more would do": {"seeds": 2},
+    "there will be 2; --seeds 3 or more and --generators 1, 3 or more would do": {"seeds": 4, "generators": 2},
+}
+
+
+@pytest.mark.parametrize("reason", DESIGNS)
+def test_a_design_that_can_say_neither_helps_nor_hurts_is_known_as_such(reason: str) -> None:
+    assert reason in no_verdict(BenchmarkSettings(**DESIGNS[reason]))[0]
+
+
+@pytest.mark.parametrize("own", [*PRESETS.values(), {"seeds": 2, "folds": 2, "repeats": 2, "generators": 2}])
+def test_a_design_that_can_have_a_verdict_is_not_warned_of(own: Options) -> None:
+    assert no_verdict(BenchmarkSettings(**own)) == []
 
 
 # --- a benchmark ---------------------------------------------------------------------------------------------------

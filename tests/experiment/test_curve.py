@@ -49,6 +49,21 @@ def test_where_more_patients_gain_nothing_or_the_number_would_be_a_guess_there_i
     assert learning_curve("real", (0.25, 0.5), falling, EIGHTY, gain)["worth"]["patients"] is None  # type: ignore[index]
 
 
+def test_a_loss_that_would_leave_next_to_nobody_is_a_guess_too() -> None:
+    curve = learning_curve("real", (0.25, 0.5), rising(), EIGHTY, {"difference": -0.01, "low": -0.2, "high": 0.02})
+    assert curve is not None
+    assert curve["worth"]["low"] is None
+    assert curve["worth"]["patients"] == pytest.approx(80 * (2**-0.25 - 1), abs=0.05)
+
+
+def test_points_stand_where_the_patients_are_that_were_trained_on() -> None:
+    few = EIGHTY[0].split.train[:18]
+    splits = Folds((Fold(Split(few, (), (), "patient")), Fold(Split(few[:10], (), (), "patient"))))
+    curve = learning_curve("real", (0.25, 0.5), rising(), splits, None)
+    assert curve is not None
+    assert [point["patients"] for point in curve["points"]] == [(4 + 2) / 2, (9 + 5) / 2, (18 + 10) / 2]
+
+
 def test_without_fractions_there_is_no_curve() -> None:
     assert learning_curve("real", (), rising(), EIGHTY, None) is None
 
@@ -79,6 +94,10 @@ def test_parts_that_cannot_be_are_refused_before_training(
         braingan.benchmark(data, tmp_path / "b", **options, curve=0.5, arms=["natural", "combined"])
     with pytest.raises(SettingsError, match=r"--curve half was asked; numbers with commas work"):
         braingan.benchmark(data, tmp_path / "c", **options, curve="half")
+    with pytest.raises(SettingsError, match=r"a curve of 0.3, 0.25 was asked, which of 6 training patients are 2, 2: "):
+        braingan.benchmark(data, tmp_path / "d", **options, curve="0.3,0.25")
+    with pytest.raises(SettingsError, match=r"a curve of 0.95 was asked, which of 6 training patients are 6: parts wi"):
+        braingan.benchmark(data, tmp_path / "e", **options, curve=0.95)
     assert not (tmp_path / "a").exists()
 
 

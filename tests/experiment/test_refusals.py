@@ -100,6 +100,12 @@ def test_what_was_extended_after_results_were_known_says_so(data: Path, tmp_path
     assert "margin 0.02, now 0.01" in note
 
 
+def test_arms_in_another_order_are_no_extension(data: Path, tmp_path: Path, asked: Options) -> None:
+    for names in (["real", "duplicates"], ["duplicates", "real"]):
+        result = braingan.benchmark(data, tmp_path / "out", **asked | {"arms": names})
+    assert not any("Extended" in note for note in result.notes)
+
+
 def test_an_arm_that_has_changed_is_trained_anew(
     data: Path, tmp_path: Path, asked: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
