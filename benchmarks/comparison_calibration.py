@@ -1,11 +1,14 @@
 """How often `braingan.compare` finds a difference where there is none, and where there is one of 5 points.
 
 Usage: python benchmarks/comparison_calibration.py [--studies 400] [--metric macro_f1]
+       python benchmarks/comparison_calibration.py --rare [--studies 400]
 
 Studies are simulated: patients with 5 to 60 slices each, 35 % of them with tumour, and two classifiers that are right
 in 80 % (b in 85 % where there is a gain). Whether a slice is classified rightly depends on the patient and the slice
 (the same for all), on the patient for a way of training, on the patient for a training run, on the run for all
 patients (the run effect, a standard deviation in points of accuracy) and on chance.
+
+With --rare, all slices of a patient have one class, few of 40 patients have tumour, and several measures are tried.
 """
 
 from __future__ import annotations
@@ -31,12 +34,14 @@ TUMOURS = (2.0, 3.7)  # beta distribution of a patient's share of slices with tu
 PATIENT, SLICE, WAY, RUN, CHANCE = 0.7, 0.8, 0.35, 0.25, 0.5
 SPREAD = math.hypot(PATIENT, SLICE, WAY, RUN, CHANCE)
 RESAMPLES = 500
+OF, POSITIVE = 40, (2, 3, 5, 10, 20)  # with --rare: how many of these patients have tumour
+RARE_METRICS = ("macro_f1", "recall:1", "balanced_accuracy", "auroc")
 NORMAL = statistics.NormalDist()
 SLOPE = NORMAL.pdf(NORMAL.inv_cdf(RIGHT)) / SPREAD  # accuracy for each unit of the margin
 
 
 def study(
-    random: np.random.Generator, patients: int, runs: int, effect: float, gain: float
+    random: np.random.Generator, patients: int, runs: int, effect: float, gain: float, positive: int | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Targets (N,), probabilities of a and of b (runs, N, 2), and patients (N,) of one simulated study.
 
@@ -46,9 +51,12 @@ def study(
         runs: training runs of a, and of b.
         effect: standard deviation of the run effect, in points of accuracy.
         gain: how much more often b is right.
+        positive: how many patients have tumour, in all slices, and the others in none; None: all have it in some.
     """
     groups = np.repeat(np.arange(patients), random.integers(5, 61, patients))
-    targets = (random.random(len(groups)) < random.beta(*TUMOURS, patients)[groups]).astype(int)
+    drawn = random.random(len(groups))
+    shares = random.beta(*TUMOURS, patients) if positive is None else (np.arange(patients) < positive).astype(float)
+    targets = (drawn < shares[groups]).astype(int)
     shared = PATIENT * random.standard_normal(patients)[groups] + SLICE * random.standard_normal(len(groups))
     found = []
     for right in (RIGHT, RIGHT + gain):
@@ -61,12 +69,15 @@ def study(
     return targets, found[0], found[1], groups
 
 
-def significant(studies: int, metric: str, patients: int, runs: int, effect: float, gain: float) -> int:
+def significant(
+    studies: int, metric: str, patients: int, runs: int, effect: float, gain: float, positive: int | None = None
+) -> int:
     """How many of so many studies find a difference at 5 %."""
-    random = np.random.default_rng([patients, runs, round(10 * effect), round(100 * gain)])
+    setting = [patients, runs, round(10 * effect), round(100 * gain)]
+    random = np.random.default_rng(setting if positive is None else [*setting, positive])
     count = 0
     for seed in range(studies):
-        targets, a, b, groups = study(random, patients, runs, effect, gain)
+        targets, a, b, groups = study(random, patients, runs, effect, gain, positive)
         result = braingan.compare(targets, a, b, groups, metric=metric, resamples=RESAMPLES, seed=seed)
         count += result.p_value < 0.05
     return count
@@ -77,7 +88,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=400)
     parser.add_argument("--metric", default="macro_f1")
+    parser.add_argument("--rare", action="store_true")
     asked = parser.parse_args()
+    if asked.rare:
+        rare(asked.studies)
+        return
     started = time.perf_counter()
     rows = []
     for patients in PATIENTS:
@@ -92,6 +107,28 @@ def main() -> None:
     seconds = round(time.perf_counter() - started)
     text = table(rows, asked.studies, asked.metric, seconds)
     publish_rows(name, facts | {"seconds": seconds}, rows, text)
+
+
+def rare(studies: int) -> None:
+    """False alarms where few patients have one of the classes; write `results/comparison-calibration-rare.*`."""
+    started, rows = time.perf_counter(), []
+    for positive in POSITIVE:
+        counts = {metric: significant(studies, metric, OF, 3, 0.0, 0.0, positive) for metric in RARE_METRICS}
+        rows.append({"positive_patients": positive} | counts)
+        print(json.dumps(rows[-1]), flush=True)
+    seconds = round(time.perf_counter() - started)
+    text = (
+        f"{studies} simulated studies a cell of {OF} patients, some of whom have tumour in all their slices and the "
+        "others in none; 3 runs, no run effect, no difference: how many per cent find one at 5 %.\n\n"
+        f"| patients with tumour | {' | '.join(RARE_METRICS)} |\n|{' ---: |' * (1 + len(RARE_METRICS))}\n"
+    )
+    for row in rows:
+        shares = [f"{100 * row[metric] / studies:.1f}" for metric in RARE_METRICS]
+        text += f"| {row['positive_patients']} | {' | '.join(shares)} |\n"
+    text += f"\nCommand: `python benchmarks/comparison_calibration.py --rare --studies {studies}`\n"
+    text += f"\n{RESAMPLES} resamples; {seconds} s on one thread; {made_with()}.\n"
+    facts = {"patients": OF, "studies": studies, "resamples": RESAMPLES, "seconds": seconds}
+    publish_rows("comparison-calibration-rare", facts, rows, text)
 
 
 def table(rows: list[dict[str, float]], studies: int, metric: str, seconds: int) -> str:

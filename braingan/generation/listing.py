@@ -18,7 +18,7 @@ from braingan.generation.process import is_alive
 
 T = TypeVar("T")
 
-OLDER = ("model.safetensors", "config.json")  # what a finished run of version 0.1 has instead of a journal
+OLDER = ("model.safetensors", "config.json")  # of a finished run, from before there were journals
 SILENT = timedelta(minutes=30)  # after which a run on another machine is taken for dead
 DAMAGE = (OutputError, KeyError, TypeError, ValueError, OverflowError, OSError, RecursionError)
 

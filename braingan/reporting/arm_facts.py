@@ -103,7 +103,7 @@ def ranked(result: BenchmarkResult) -> dict[str, Value]:
 
 
 def has_rankings(result: BenchmarkResult) -> bool:
-    """Whether the result has measures of probabilities; those of version 0.1 have none."""
+    """Whether the result has measures of probabilities; those of before there were folds have none."""
     return any("auroc" in entry for entry in result.scores)
 
 
@@ -152,7 +152,7 @@ def costs(result: BenchmarkResult) -> list[Cost]:
 
 
 def _generator_of(run: Mapping[str, Any], trained: Mapping[tuple[int, int], float]) -> tuple[int, int]:
-    """Which training a run's images come from; version 0.1 had one for each seed, or one that was given."""
+    """Which training a run's images come from; before there were folds: one for each seed, or the given one."""
     seed = run.get("generator")
     at = (run.get("fold", 0), run["seed"] if seed is None else seed)
     return next(iter(trained)) if at not in trained and len(trained) == 1 else at

@@ -106,7 +106,7 @@ def _generators(result: BenchmarkResult) -> str:
         how = f"Synthetic images came from one generator ({settings['backend']}) that had been trained before."
     else:
         each = settings.get("generators") or 1
-        several = "folds" in settings and each > 1  # version 0.1 had one for each seed
+        several = "folds" in settings and each > 1  # before there were folds, there was one for each seed
         count = f"{each} generators" if several else "a generator" if "folds" in settings else "a generator a seed"
         verb = "were" if several else "was"
         place = "in each fold, " if result.folds > 1 else ""

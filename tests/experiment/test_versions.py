@@ -1,4 +1,4 @@
-"""Results and folders of version 0.1, which had one split and a generator for each seed."""
+"""Results and folders of before there were folds, which had one split and a generator for each seed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ GENERATOR = ("seed", "sha256", "seconds", "losses")
 
 
 def as_before(result: BenchmarkResult) -> Options:
-    """What version 0.1 would have written of the same trainings."""
+    """What would have been written then of the same trainings."""
     value = result.to_json()
     old = {name: value[name] for name in FIELDS} | {"split": result.split}
     old["settings"] = {name: value["settings"][name] for name in SETTINGS} | {"ratio": value["settings"]["ratio"][0]}
