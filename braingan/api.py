@@ -317,7 +317,7 @@ def benchmark(
     Args:
         data: folder with a subfolder of images for each class, or with a metadata.csv.
         out: folder for result.json, predictions.csv, table.md, report.html and all that they came from.
-        preset: quick (one split), standard (5 folds, 2 ratios, all arms) or thorough (2 repeats, 2 generators a fold);
+        preset: quick (one split), standard (5 folds, 2 ratios, 8 arms) or thorough (2 repeats, 2 generators a fold);
             sets folds, repeats, generators, seeds, ratio and arms where these are not given.
         backend: generator backend; `braingan backends` lists them.
         model: classifier: a timm name, or your own as package.module:function.
