@@ -34,7 +34,7 @@ class Comparison:
         value_b: the same of b.
         standard_error: of the difference.
         degrees_of_freedom: of the t distribution that the interval is made with.
-        patients: how many there are.
+        patients: how many there are; of `recall:CLASS`, also those who have no image of the class and do not count.
         images: how many there are.
         runs: independent training runs of a and of b; those of a batch count as one.
         covers_runs: whether the interval includes that another training run gives another classifier. If not (a and

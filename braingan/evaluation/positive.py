@@ -63,7 +63,7 @@ def _like_healthy(name: str, other: str) -> bool:
     if not words:
         return False
     if words[0] in WITHOUT:
-        return not HEALTHY & set(words[1:])  # no_tumor, but not non_normal
+        return not HEALTHY & set(words[1:2])  # no_tumor, no_tumor_control, but not non_normal
     together = "".join(words)
     if any(together == f"{word}{own}" for word in WITHOUT for own in HEALTHY):  # nonnormal
         return False

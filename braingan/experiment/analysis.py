@@ -82,7 +82,6 @@ def analyse(
         "summary": summary,
         "choice": choice.to_json() if choice else None,
         "comparisons": comparisons,
-        "unit": unit,
         "recommended_ratio": recommended_ratio(declared, choice, comparisons),
         "variance": _variance(cells, labels, settings, len(splits)),
         "curve": learning_curve(

@@ -117,7 +117,7 @@ def assemble(plan: Plan, cells: Mapping[ClassifierCell, Json]) -> BenchmarkResul
     splits = Folds(tuple(plan.splits[fold] for fold in complete))
     found, failed = analyse(
         splits, plan.classes, settings, labelled, labels, repeats=repeats,
-        unit=UNITS["patient" if "test" in plan.with_patients else splits[0].split.grouped_by], external=plan.external,
+        unit=plan.units.get("test", UNITS[splits[0].split.grouped_by]), external=plan.external,
         external_unit=UNITS["patient" if "external" in plan.with_patients else "file"], columns=plan.columns,
     )  # fmt: skip
     generators = [_generator(bench.generator_folder(fold, seed), fold, seed) for fold, seed in _used(names)]
@@ -135,6 +135,7 @@ def assemble(plan: Plan, cells: Mapping[ClassifierCell, Json]) -> BenchmarkResul
         generators=generators,
         intensity={},
         bad_files=plan.bad_files,
+        units=plan.units,
         notes=[*said, *plan.notes, *_notes_of_generator(plan, names), *failed],
         leakage=list(bench.leakage),
         seconds=round(trained + sum(run["seconds"] for run in runs), 1),

@@ -15,7 +15,7 @@ from braingan.evaluation.scores import score
 from braingan.evaluation.verdict import FEWEST_RUNS, holm, judge
 from braingan.experiment.arms import Arm
 from braingan.experiment.pooling import Pooled, ScoredImages, chosen
-from braingan.experiment.settings import BenchmarkSettings
+from braingan.experiment.settings import ALL, BenchmarkSettings
 
 log = logging.getLogger("braingan")
 
@@ -24,7 +24,7 @@ EXPLORED = ("auroc", "balanced_accuracy")  # measures in which the primary contr
 AUGMENTED, BASELINE = "with synthetic images", "best without"
 IN_WORDS = {AUGMENTED: "training with synthetic images", BASELINE: "the best training without them"}
 EXPLORATORY = "Looked at, not declared: it may suggest another study, and proves nothing."
-ONE_GENERATOR = "All classifiers share one generator: whether another training of it would give the same is not known."
+ONE_TRAINING = "All synthetic images come from one generator: whether another training of it does the same is unknown."
 PREFERRED = ("combined+classic", "combined")  # the augmented arm of the primary contrast: the first that was run
 
 
@@ -66,11 +66,14 @@ def choose(
     Returns:
         None where there is nothing to compare: no arm with, or none without synthetic images, or no validation images.
     """
-    baselines = [label for label, (arm, _) in labels.items() if arms[arm].role == "baseline"]
+    baselines = sorted(
+        (label for label, (arm, _) in labels.items() if arms[arm].role == "baseline"),
+        key=lambda label: (ALL.index(label) if label in ALL else len(ALL), label),  # not the order of --arms
+    )
     families = {arm for arm, _ in labels.values() if arms[arm].role == "augmented"}
     if not baselines or not families or not all(len(own) for own in targets.values()):
         return None
-    family = next((name for name in PREFERRED if name in families), min(families))  # not by the order of --arms
+    family = next((name for name in PREFERRED if name in families), min(families))
     augmented = [label for label, (arm, _) in labels.items() if arm == family]
     scores = {label: [_mean_f1(pooled[label].validation[fold], targets[fold]) for fold in sorted(targets)]
               for label in (*baselines, *augmented)}  # fmt: skip
@@ -89,13 +92,14 @@ def no_verdict(settings: BenchmarkSettings) -> list[str]:
             f"{PREFERRED[0]} added, there can be"
         ]
     # Seeds that share one of several generators are one run.
-    runs = settings.repeats * (settings.generators if settings.generators > 1 else settings.seeds)
+    generators = max(settings.generators_of(name) for name, arm in arms.items() if arm.role == "augmented")
+    runs = settings.repeats * (generators if generators > 1 else settings.seeds)
     if runs >= FEWEST_RUNS:
         return []
-    generators = "" if settings.generators == 1 else f" and --generators 1, {FEWEST_RUNS} or more"
+    also = "" if generators == 1 else f" and --generators 1, {FEWEST_RUNS} or more"
     return [
         f"the verdict will be under-powered: it takes {FEWEST_RUNS} training runs, and there will be {runs}; "
-        f"--seeds {FEWEST_RUNS} or more{generators} would do"
+        f"--seeds {FEWEST_RUNS} or more{also} would do"
     ]
 
 
@@ -164,7 +168,7 @@ def compare_arms(
     found += _judged(family_of, "declared" if declared else "exploratory", margin, unit)
     for own in found if one_generator else []:
         if own["verdict"] in ("helps", "hurts") and (own["primary"] or labels[own["arm"]][1]):
-            own["reason"] += f" {ONE_GENERATOR}"
+            own["reason"] += f" {ONE_TRAINING}"
     return found, list(dict.fromkeys(failed))
 
 

@@ -75,21 +75,30 @@ class BenchmarkData:
         return tuple(dict.fromkeys(bad for own in sets if own is not None for bad in own.bad_files))
 
     @property
-    def unit(self) -> str:
-        """What the groups of the test images are, in words."""
-        tested = self.inputs.everything if self.inputs.held_out is None else self.inputs.held_out
-        return UNITS["patient" if tested.source.has_patients else self.splits[0].split.grouped_by]
+    def units(self) -> dict[str, str]:
+        """What is kept on one side of a split, in words: of the `training` and of the `test` images."""
+        sets = {"training": self.inputs.everything, "test": self.inputs.held_out or self.inputs.everything}
+        kind = self.splits[0].split.grouped_by
+        return {name: UNITS["patient" if own.source.has_patients else kind] for name, own in sets.items()}
 
-    def too_few(self) -> list[str]:
-        """Why arms cannot be compared on these test images, whatever they say of them; to be said before training."""
+    def no_comparison(self, *, divisible: bool) -> list[str]:
+        """Why arms cannot be compared on these images, whatever they say of them; to be said before training.
+
+        Args:
+            divisible: whether more folds could be asked instead of a single split.
+        """
         tested = {file for fold in self.splits.folds for file in fold.split.test}
         counts = {name: len({file.group for file in tested if file.label == name}) for name in self.classes}
-        more = "--folds 5 tests every one" if self.splits.one and self.inputs.held_out is None else "more are needed"
-        return [
-            f"no verdict can be had: all test images of class {name!r} are of one {self.unit}, and it takes two; {more}"
+        more = "--folds 5 tests every one" if divisible and self.splits.one else "more are needed"
+        said = [
+            f"no verdict can be had: all test images of class {name!r} are of one {self.units['test']}, and it takes "
+            f"two; {more}"
             for name, count in counts.items()
             if count == 1
-        ][:1]
+        ]
+        if not all(fold.split.val for fold in self.splits.folds):
+            said.append("no verdict can be had: the split has no validation images, by which arm and ratio are chosen")
+        return said[:1]
 
     def notes(self) -> list[str]:
         """What a reader must know before believing the numbers."""
@@ -104,7 +113,7 @@ class BenchmarkData:
                 f"be too good. {narrow} A metadata.csv with a column `patient` in it mends both."
             )
         elif first.grouped_by != "patient":
-            only = self.unit == "patient"  # the test folder has ids
+            only = self.units["test"] == "patient"  # the test folder has ids
             notes.append(
                 f"No patient ids{' in the data folder' if only else ''}: {_KEPT_TOGETHER[first.grouped_by]}, so other "
                 "slices of one patient may stand in training and in test, and scores may be too good. "

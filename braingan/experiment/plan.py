@@ -31,6 +31,7 @@ class Plan:
         external: another site's images, which all classifiers are scored on as well.
         columns: of the metadata, for subgroups: column -> file -> text.
         with_patients: `test`, `external`: of which of them patients are known.
+        units: what is kept on one side, in words: of the `training` and of the `test` images.
     """
 
     bench: Bench
@@ -43,6 +44,7 @@ class Plan:
     external: tuple[SplitFile, ...] = ()
     columns: dict[str, dict[str, str]] = field(default_factory=dict)
     with_patients: list[str] = field(default_factory=list)
+    units: dict[str, str] = field(default_factory=dict)
 
     def save(self) -> None:
         """Write `plan.json` and `split.json` into the output folder."""
@@ -50,7 +52,7 @@ class Plan:
         own = asdict(bench) | {"settings": bench.settings.to_json(), "generator": _text(bench.generator)}
         for name in ("out", "inputs"):  # where it lies may change
             own.pop(name)
-        names = ("classes", "places", "preprocessing", "bad_files", "notes", "columns", "with_patients")
+        names = ("classes", "places", "preprocessing", "bad_files", "notes", "columns", "with_patients", "units")
         facts = {name: getattr(self, name) for name in names}
         facts["external"] = [asdict(file) for file in self.external]
         self.splits.save(bench.out / SPLITS)

@@ -39,8 +39,8 @@ class BenchmarkResult:
         summary: arm -> measure -> `mean`, `std` over these (the deviation of a sample; null for a single one).
         choice: what was chosen on validation patients in each fold; null where nothing was.
         comparisons: the primary contrast first; see `docs/benchmark.md`.
-        unit: what was resampled for their intervals, in the singular: "patient"; "picture" or "file" where no patients
-            are known. None in results of earlier versions.
+        units: what is kept on one side, in the singular, of the `training` images and of the `test` images, where it is
+            also what is resampled: "patient"; "picture" or "file" where none are known. Earlier results have none.
         recommended_ratio: synthetic images for each real one that the result speaks for; null without a verdict.
         variance: arm -> standard deviation of macro-F1 by `split`, `generator`, `classifier` and `training`: see
             `split_variance`.
@@ -71,7 +71,7 @@ class BenchmarkResult:
     scores: list[Json] = field(default_factory=list)
     choice: Json | None = None
     comparisons: list[Json] = field(default_factory=list)
-    unit: str | None = None
+    units: Json = field(default_factory=dict)
     recommended_ratio: float | None = None
     variance: Json = field(default_factory=dict)
     subgroups: list[Json] = field(default_factory=list)

@@ -72,7 +72,8 @@ def run_benchmark(
     extended = _declare(out, settings)
     if settings.positive:
         log.info("the class that is looked for is %s (--positive)", settings.positive)
-    for reason in (*no_verdict(settings), *loaded.too_few()):
+    divisible = not (sources.splits or sources.test or generator)
+    for reason in (*no_verdict(settings), *loaded.no_comparison(divisible=divisible)):
         log.warning("warning: %s", reason)
     if ready:
         ready(loaded.splits.tested_share)
@@ -105,6 +106,7 @@ def _plan(bench: Bench, loaded: BenchmarkData, sources: Sources, extended: Seque
         columns=subgroup_columns(tested.source.records),
         with_patients=[name for name, own in (("test", tested), ("external", external))
                        if own is not None and own.source.has_patients],
+        units=loaded.units,
     )  # fmt: skip
 
 

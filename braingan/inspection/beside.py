@@ -36,9 +36,10 @@ def inspect_beside(out: Path, data: Path, test: Path | None, tested: float, *, m
             return
         for line in inspection.serious:
             log.warning("warning: %s", line)
-        if facts.smallest_difference is not None and facts.smallest_difference > margin:
-            for line in power(facts):
-                log.info("%s The margin is %g: without a gain that large, expect *under-powered*.", line, margin)
+        smallest = facts.smallest_difference or 0.0
+        for line in power(facts) if smallest > margin else ():
+            log.info("%s The margin is %g: if synthetic images change less than %.2f, expect *under-powered*.",
+                     line, margin, smallest)  # fmt: skip
         inspection.save(path)
 
 

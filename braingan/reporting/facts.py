@@ -208,7 +208,7 @@ def by_arm(comparisons: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def worth_text(result: BenchmarkResult) -> str:
     """What synthetic images are worth on the learning curve: the exchange rate."""
     curve = result.curve or {}
-    unit, worth = unit_of(result), curve["worth"]
+    unit, worth = unit_of(result, "training"), curve["worth"]
     rise = f"Twice the training {unit}s give {points_text(curve['per_doubling'])} points of macro F1 on this curve."
     if result.primary is None:
         return f"{rise} There is no primary contrast, and so nothing to exchange."
@@ -274,8 +274,8 @@ def chosen_text(result: BenchmarkResult) -> list[str]:
     """What was chosen on validation images, a line for each side of the primary contrast."""
     if result.choice is None:
         return []
-    sides = (("With synthetic images", "augmented"), ("Best without", "baseline"))
-    return [f"{name} (chosen on validation {unit_of(result)}s in each fold): {counted(result.choice[side])}."
+    sides, unit = (("With synthetic images", "augmented"), ("Best without", "baseline")), unit_of(result, "training")
+    return [f"{name} (chosen on validation {unit}s in each fold): {counted(result.choice[side])}."
             for name, side in sides]  # fmt: skip
 
 
@@ -285,9 +285,9 @@ def ratios(result: BenchmarkResult) -> str:
     return ", ".join(f"{ratio:g}" for ratio in (given if isinstance(given, list) else [given]))
 
 
-def unit_of(result: BenchmarkResult) -> str:
-    """What was resampled, in the singular: patients, where these are known."""
-    return result.unit or UNITS[result.splits["grouped_by"]]
+def unit_of(result: BenchmarkResult, part: str = "test") -> str:
+    """What was resampled, in the singular: patients, where these are known. Of `training`, what learning counts."""
+    return str(result.units.get(part, UNITS[result.splits["grouped_by"]]))
 
 
 def positive(result: BenchmarkResult) -> int:

@@ -121,7 +121,7 @@ def _figures(result: BenchmarkResult) -> dict[str, str | None]:
         "macro": figures.macro_figure(result) if scores else None,
         "classes": figures.class_figure(result) if scores else None,
         "ratio": figures.ratio_figure(result),
-        "curve": figures.curve_figure(result.curve, facts.unit_of(result)) if result.curve else None,
+        "curve": figures.curve_figure(result.curve, facts.unit_of(result, "training")) if result.curve else None,
         "losses": figures.loss_figure(trained) if trained else None,
         "intensity": figures.intensity_figure(intensity) if intensity else None,
     }

@@ -43,7 +43,7 @@ def _data(result: BenchmarkResult) -> str:
     said = [f"The data were {plural(len(files), 'image')}{patients} ({counts}).", _preparation(prepared)]
     if result.bad_files:
         said.append(f"{plural(len(result.bad_files), 'file')} that could not be read took no part.")
-    said += [_partition(result), _limits(settings, unit_of(result))]
+    said += [_partition(result), _limits(settings, unit_of(result, "training"))]
     if settings.get("external"):
         said.append("All classifiers were also scored on images of another site.")
     return _joined(said)
@@ -78,7 +78,8 @@ def _partition(result: BenchmarkResult) -> str:
             f"They were divided by {unit} into {result.folds_a_repeat} test parts{again} (cross-validation{seed}); "
             "in each fold, some of the other images were set aside for validation in the same way."
         )
-    apart = "No patient stood in two parts of a fold." if unit == "patient" else "Patients were not known."
+    known = ", but for the images for testing" if unit_of(result) == "patient" else ""
+    apart = "No patient stood in two parts of a fold." if unit == "patient" else f"Patients were not known{known}."
     return f"{how} {apart}"
 
 

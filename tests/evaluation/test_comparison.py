@@ -286,6 +286,9 @@ def test_the_recall_of_a_class_is_about_the_patients_who_have_it() -> None:
     recall, accuracy = (compare(targets, a, b, patients, metric=name) for name in ("recall:1", "accuracy"))
     assert (recall.degrees_of_freedom, accuracy.degrees_of_freedom) == (2, 9)
     assert recall.patients == accuracy.patients == 10
+    wrong, right = np.where(targets == 1, 0, targets), targets
+    alike = compare(targets, wrong, right, patients, metric="recall:1")
+    assert (alike.difference, alike.p_value) == (1.0, 2.0 ** (1 - 3))  # three coins, not ten
 
 
 def test_the_interval_excludes_nothing_exactly_where_p_is_below_its_level() -> None:

@@ -23,6 +23,7 @@ from braingan.evaluation.positive import positive_label
         (["AD", "CN"], "AD"),
         (["AD", "NC"], "AD"),
         (["non_normal", "normal"], "non_normal"),
+        (["glioma", "no_tumor_control"], "glioma"),
         (["nonnormal", "normal"], "nonnormal"),
         (["healthy", "not healthy"], "not healthy"),
         (["ill", "healthy_controls"], "ill"),

@@ -462,7 +462,7 @@ def test_patients_of_a_test_folder_count_where_the_data_have_none(
     data, test = write_data("plain", metadata=False), write_data("elsewhere", patients=3, seed=9)
     options = real_only | {"arms": ["real", "duplicates"], "test": test}
     result = braingan.benchmark(data, tmp_path / "out", **options)
-    assert (result.unit, result.split["grouped_by"]) == ("patient", "file")
+    assert result.units == {"training": "file", "test": "patient"}
     assert result.comparisons[0]["patients"] == 3
     assert "; 3 patients," in result.comparisons[0]["reason"]
     assert "intervals are too narrow" not in result.notes[0]
@@ -605,19 +605,21 @@ def test_what_is_wrong_with_the_data_is_told_before_training_and_stands_in_the_r
         braingan.inspect(data, out=tmp_path / "out")
 
 
-@pytest.mark.parametrize(("folds", "tested"), [(1, 2), (2, 10)])
+@pytest.mark.parametrize(("folds", "margin", "tested"), [(1, 0.02, 2), (2, 0.02, 10), (2, 0.999, None)])
 def test_how_little_the_patients_can_show_is_told_before_training(
-    data: Path, tmp_path: Path, real_only: Options, caplog: pytest.LogCaptureFixture, folds: int, tested: int
-) -> None:
-    options = real_only | {"inspection": True, "folds": folds}
+    data: Path, tmp_path: Path, real_only: Options, caplog: pytest.LogCaptureFixture,
+    folds: int, margin: float, tested: int | None,
+) -> None:  # fmt: skip
     with caplog.at_level(logging.INFO, logger="braingan"):
-        result = braingan.benchmark(data, tmp_path / "out", **options)
+        braingan.benchmark(data, tmp_path / "out", **real_only | {"inspection": True, "folds": folds, "margin": margin})
     lines = [record.getMessage() for record in caplog.records]
-    told = next(place for place, line in enumerate(lines) if line.startswith(f"A test set of about {tested} patients"))
-    assert lines[told].endswith("The margin is 0.02: without a gain that large, expect *under-powered*.")
-    assert told < next(place for place, line in enumerate(lines) if line.startswith("real, fold 0, seed 0: macro-F1"))
-    assert len({file["group"] for fold in result.splits["folds"] for file in
-                (result.splits["files"][place] for place in fold["test"])}) == tested  # fmt: skip
+    trained = next(place for place, line in enumerate(lines) if line.startswith("real, fold 0, seed 0: macro-F1"))
+    told = [line for line in lines[:trained] if line.startswith("A test set of about ")]
+    assert len(told) == (tested is not None)
+    smallest = json.loads((tmp_path / "out" / "inspection.json").read_text())["minimum_detectable_effect"]
+    for line in told:
+        assert line.startswith(f"A test set of about {tested} patients can be expected to show")
+        assert f"The margin is 0.02: if synthetic images change less than {smallest:.2f}, expect *under-p" in line
 
 
 def test_a_design_that_can_have_no_verdict_is_warned_of_before_training(

@@ -11,14 +11,17 @@ import numpy as np
 import pytest
 
 import braingan
+from braingan.data.folds import Fold, Folds
+from braingan.data.split import Split, SplitFile
 from braingan.evaluation.comparison import compare
 from braingan.evaluation.verdict import holm, judge
+from braingan.experiment.analysis import analyse
 from braingan.experiment.arms import arms_named
 from braingan.experiment.contrasts import (
     AUGMENTED,
     BASELINE,
     IN_WORDS,
-    ONE_GENERATOR,
+    ONE_TRAINING,
     Choice,
     choose,
     compare_arms,
@@ -46,6 +49,7 @@ TESTED = ScoredImages(
 LABELS = {"real": ("real", 0.0), "real+classic": ("real+classic", 0.0), "combined@0.5": ("combined", 0.5),
           "combined@1": ("combined", 1.0), "combined@2": ("combined", 2.0)}  # fmt: skip
 SEEDS = 3
+CLASSES = ["no_tumor", "tumor"]
 
 
 def said(targets: np.ndarray, right: float, seed: int) -> np.ndarray:
@@ -113,6 +117,7 @@ def test_of_equally_good_arms_the_first_is_chosen() -> None:
     same = arm(0.8, (0.8, 0.8))
     choice = chosen_of({"real": same, "real+classic": same, "combined@1": same, "combined@2": same})
     assert (choice.baseline, choice.augmented) == (["real"] * 2, ["combined@1"] * 2)
+    assert chosen_of({"real+classic": same, "real": same, "combined@1": same}).baseline == ["real"] * 2
 
 
 def test_the_strongly_augmented_arm_is_that_of_the_primary_contrast_where_it_was_run() -> None:
@@ -137,8 +142,32 @@ def test_a_verdict_from_a_single_generator_says_so() -> None:
     labels = {name: LABELS[name] for name in pooled}
     for alone in (True, False):
         found, _ = compare_arms(labels, pooled, TESTED, chosen_of(pooled), margin=0.02, one_generator=alone)
-        told = {own["arm"]: ONE_GENERATOR in own["reason"] for own in found if own["verdict"] == "helps"}
+        told = {own["arm"]: ONE_TRAINING in own["reason"] for own in found if own["verdict"] == "helps"}
         assert told == {AUGMENTED: alone, "real+classic": False, "combined@1": alone}
+
+
+@pytest.mark.parametrize(("folds", "generators", "alone"), [(1, 1, True), (1, 3, False), (2, 1, False)])
+def test_a_benchmark_knows_whether_it_has_a_single_generator(folds: int, generators: int, alone: bool) -> None:
+    shown = zip(TESTED.files, TARGETS.tolist(), TESTED.patients, strict=True)
+    files = [SplitFile(file, "0", CLASSES[target], patient) for file, target, patient in shown]
+    val = tuple(
+        SplitFile(f"v{place}.png", "0", CLASSES[target], f"V{place}") for place, target in enumerate([0, 1] * 5)
+    )
+    each = len(files) // folds
+    splits = Folds(tuple(Fold(Split((), val, tuple(files[each * fold : each * (fold + 1)]), "patient"))
+                         for fold in range(folds)))  # fmt: skip
+    cells = {
+        (label, fold, seed): {"macro": {"f1": right}, "predictions": {
+            "test": said(TARGETS[:each], right, 10 * fold + seed).tolist(),
+            "val": said(np.array([0, 1] * 5), right, seed).tolist(),
+        }}
+        for label, right in (("real", 0.5), ("combined", 1.0)) for fold in range(folds) for seed in range(SEEDS)
+    }  # fmt: skip
+    settings = BenchmarkSettings(arms=("real", "combined"), folds=folds, generators=generators, seeds=SEEDS)
+    labels = {"real": ("real", 0.0), "combined": ("combined", 1.0)}
+    found, _ = analyse(splits, CLASSES, settings, cells, labels, repeats=1)
+    assert found["comparisons"][0]["verdict"] == "helps"
+    assert (ONE_TRAINING in found["comparisons"][0]["reason"]) == alone
 
 
 @pytest.mark.parametrize("names", [["real"], ["combined@1"], ["real", "real+classic"]])
