@@ -83,10 +83,10 @@ def compare(
     drawn anew. Where several training runs are given, their measures are averaged, and that another run gives another
     classifier counts, too::
 
-        V  = G / (G - 1) * variance over resamples of (mean of b's runs - mean of a's runs)
+        V  = m / (m - 1) * variance over resamples of (mean of b's runs - mean of a's runs)
            + sum over a and b with R > 1 runs of max(0, S - C) / R  (for batches: times the sum of squared weights)
 
-    with G patients (of `recall:CLASS`, those who have images of that class: it is about no others), S the variance
+    with m = G patients (of `recall:CLASS`, those who have images of that class: it is about no others), S the variance
     between the measures of the runs, and C the share of S that comes from the choice of patients, which the first
     term has already: the variance over resamples of a run's distance to the mean of the runs (Owen 2007 on counting
     that part twice). The interval is difference +/- t * sqrt(V), with degrees of freedom after
@@ -95,7 +95,7 @@ def compare(
     common, and would halve the degrees of freedom. If one of the two has a single run, the runs of the other stand
     for both. With one run each, the interval cannot contain the luck of training: see `covers_runs`.
 
-    If every patient shows the same difference, p is 2^(1-G), as with coins that all fall alike.
+    If every patient shows the same difference, p is 2^(1-m), as with coins that all fall alike.
 
     Measures: `macro_f1`, `macro_precision`, `macro_recall`, `balanced_accuracy` (the same as `macro_recall`),
     `accuracy`; `f1:CLASS`, `precision:CLASS`, `recall:CLASS` with the class's label; and, of probabilities only,
@@ -164,7 +164,7 @@ def compare(
         points, drawn = ([_batched(*own) for own in zip(values, batches, strict=True)] for values in (points, drawn))
     value_a, value_b = (float(own @ share) for own, share in zip(points, weights, strict=True))
     difference = value_b - value_a
-    error, freedom = _spread(points, drawn, weights, counted)
+    error, freedom = _spread(points, drawn, weights, images.patients, counted)
     low, high, p_value = _interval(difference, error, freedom, counted, confidence)
     limit = 2.0 if measure.kind == "brier" and images.classes > 2 else 1.0
     return Comparison(
@@ -203,7 +203,7 @@ def _batched(values: np.ndarray, batches: Sequence[Hashable]) -> np.ndarray:
 
 
 def _spread(
-    points: list[np.ndarray], drawn: list[np.ndarray], weights: list[np.ndarray], patients: int
+    points: list[np.ndarray], drawn: list[np.ndarray], weights: list[np.ndarray], patients: int, counted: int
 ) -> tuple[float, float]:
     """Standard error and degrees of freedom; see `compare`.
 
@@ -211,9 +211,10 @@ def _spread(
         points: of a and of b, (R,) values on all images.
         drawn: of a and of b, (R, B) values on resamples.
         weights: of a and of b, (R,) with the sum 1.
-        patients: how many the measure is about.
+        patients: how many there are.
+        counted: how many of them the measure is about.
     """
-    few = patients / (patients - 1)
+    few = counted / (counted - 1)
     between = few * float(np.nanvar(weights[1] @ drawn[1] - weights[0] @ drawn[0], ddof=1))
     total, terms = between, [(between, patients - 1)]
     counts = [len(own) for own in points]

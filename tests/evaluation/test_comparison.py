@@ -279,16 +279,19 @@ def test_a_class_of_few_patients_is_in_every_resample() -> None:
 
 
 def test_the_recall_of_a_class_is_about_the_patients_who_have_it() -> None:
-    targets = np.repeat([1, 1, 1, 0, 0, 0, 0, 0, 0, 0], 4)  # three of ten patients
-    patients = np.repeat(np.arange(10), 4)
+    targets, patients = np.repeat([1] * 4 + [0] * 16, 6), np.repeat(np.arange(20), 6)  # four of twenty patients
     random = np.random.default_rng(0)
-    a, b = (np.where(random.random(40) < right, targets, 1 - targets) for right in (0.5, 0.8))
-    recall, accuracy = (compare(targets, a, b, patients, metric=name) for name in ("recall:1", "accuracy"))
-    assert (recall.degrees_of_freedom, accuracy.degrees_of_freedom) == (2, 9)
-    assert recall.patients == accuracy.patients == 10
-    wrong, right = np.where(targets == 1, 0, targets), targets
-    alike = compare(targets, wrong, right, patients, metric="recall:1")
-    assert (alike.difference, alike.p_value) == (1.0, 2.0 ** (1 - 3))  # three coins, not ten
+    a, b = (np.where(random.random(120) < right, targets, 1 - targets) for right in (0.5, 0.8))
+    result = compare(targets, a, b, patients, metric="recall:1", resamples=4000)
+    differences = []
+    while len(differences) < 2000:
+        copies = np.concatenate([np.flatnonzero(patients == unit) for unit in random.integers(20, size=20)])
+        tumour = copies[targets[copies] == 1]
+        if len(tumour):
+            differences.append((b[tumour] == 1).mean() - (a[tumour] == 1).mean())
+    assert result.standard_error == pytest.approx(np.std(differences) * np.sqrt(4 / 3), rel=0.08)
+    alike = compare(targets, 0 * targets, targets, patients, metric="recall:1")
+    assert (alike.difference, alike.p_value) == (1.0, 2.0 ** (1 - 4))  # four coins, not twenty
 
 
 def test_the_interval_excludes_nothing_exactly_where_p_is_below_its_level() -> None:
