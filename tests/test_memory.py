@@ -33,6 +33,9 @@ def test_large_blocks_that_were_freed_are_used_again() -> None:
     assert faults("keep_freed_memory()") < 100
 
 
-def test_without_it_the_system_hands_out_every_page_anew() -> None:
-    """Should the allocator do better by itself one day, `keep_freed_memory` can go."""
-    assert faults("") > 10_000
+def test_without_it_the_system_hands_out_every_page_anew_unless_a_process_is_lucky() -> None:
+    """Should the allocator do better by itself one day, `keep_freed_memory` can go.
+
+    In some processes a small block happens to lie on top of the large ones, so that glibc cannot give them back.
+    """
+    assert any(faults("") > 10_000 for _ in range(12))
