@@ -85,11 +85,11 @@ def no_verdict(settings: BenchmarkSettings) -> list[str]:
     arms = settings.registered_arms()
     roles, asked = {arm.role for arm in arms.values()}, ", ".join(arms)
     if "baseline" not in roles:
-        return [f"no arm of {asked} is real images alone, so that there will be no verdict: real added, there can be"]
+        return [f"no arm of {asked} is real images alone, so that there will be no verdict; add real"]
     if "augmented" not in roles:
         return [
-            f"no arm of {asked} is real and synthetic images together, so that there will be no verdict: "
-            f"{PREFERRED[0]} added, there can be"
+            f"no arm of {asked} is real and synthetic images together, so that there will be no verdict; "
+            f"add {PREFERRED[0]}"
         ]
     # Seeds that share one of several generators are one run.
     generators = max(settings.generators_of(name) for name, arm in arms.items() if arm.role == "augmented")

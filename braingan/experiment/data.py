@@ -77,7 +77,8 @@ class BenchmarkData:
     @property
     def units(self) -> dict[str, str]:
         """What is kept on one side of a split, in words: of the `training` and of the `test` images."""
-        sets = {"training": self.inputs.everything, "test": self.inputs.held_out or self.inputs.everything}
+        learned, held_out = self.inputs.everything, self.inputs.held_out
+        sets = {"training": learned, "test": learned if held_out is None else held_out}
         kind = self.splits[0].split.grouped_by
         return {name: UNITS["patient" if own.source.has_patients else kind] for name, own in sets.items()}
 
