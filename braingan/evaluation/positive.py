@@ -8,20 +8,8 @@ from collections.abc import Sequence
 from braingan.errors import SettingsError
 
 HEALTHY = {
-    "normal",
-    "healthy",
-    "negative",
-    "neg",
-    "control",
-    "controls",
-    "cn",
-    "nc",
-    "nl",
-    "hc",
-    "none",
-    "false",
-    "background",
-}
+    "normal", "healthy", "negative", "neg", "control", "controls", "cn", "nc", "nl", "hc", "none", "false", "background",
+}  # fmt: skip
 WORD = re.compile(r"[A-Z]*[a-z]+|[A-Z]+|[0-9]+")
 WITHOUT = {"no", "non", "not", "without"}
 TOGETHER = re.compile(r"(no|non|not|without)(tumou?rs?|cancers?|lesions?|gliomas?|disease|findings?|masses|mass)")
