@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from braingan.errors import SettingsError
 
 HEALTHY = {
-    "normal", "healthy", "negative", "neg", "control", "controls", "cn", "nc", "nl", "hc", "none", "false", "background",
+    "normal", "healthy", "negative", "neg", "control", "controls", "cn", "nc", "nl", "hc", "none", "false",
+    "background",
 }  # fmt: skip
 WORD = re.compile(r"[A-Z]*[a-z]+|[A-Z]+|[0-9]+")
 WITHOUT = {"no", "non", "not", "without"}
