@@ -262,7 +262,7 @@ def benchmark(
     data: Path,
     out: Path,
     *,
-    preset: Preset = "quick",
+    preset: Preset | None = None,
     backend: str = "dcgan",
     model: str = "resnet10t",
     size: int = 64,
@@ -317,8 +317,8 @@ def benchmark(
     Args:
         data: folder with a subfolder of images for each class, or with a metadata.csv.
         out: folder for result.json, predictions.csv, table.md, report.html and all that they came from.
-        preset: quick (one split), standard (5 folds, 2 ratios, 8 arms) or thorough (2 repeats, 2 generators a fold);
-            sets folds, repeats, generators, seeds, ratio and arms where these are not given.
+        preset: quick (one split; the default), standard (5 folds, 2 ratios, 8 arms) or thorough (2 repeats, 2
+            generators a fold); sets folds, repeats, generators, seeds, ratio and arms where these are not given.
         backend: generator backend; `braingan backends` lists them.
         model: classifier: a timm name, or your own as package.module:function.
         size: height and width of the images in pixels.
@@ -375,12 +375,19 @@ def benchmark(
     from braingan.experiment.engines import open_engine
     from braingan.experiment.repeat import settings_and_splits
     from braingan.experiment.run import run_benchmark
-    from braingan.experiment.settings import BenchmarkSettings, counts_of, names_of, numbers_of, preset_named
+    from braingan.experiment.settings import (
+        DEFAULT_PRESET,
+        BenchmarkSettings,
+        counts_of,
+        names_of,
+        numbers_of,
+        preset_named,
+    )
     from braingan.inspection.beside import inspect_beside
     from braingan.reporting.write import write_reports
 
     design = preset_named(
-        preset, folds=folds, repeats=repeats, generators=generators, seeds=seeds,
+        preset or DEFAULT_PRESET, folds=folds, repeats=repeats, generators=generators, seeds=seeds,
         ratio=None if ratio is None else numbers_of(ratio, "ratio"), arms=None if arms is None else names_of(arms),
     )  # fmt: skip
     asked = BenchmarkSettings(

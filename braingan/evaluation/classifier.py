@@ -280,11 +280,11 @@ def predict(model: nn.Module, images: Tensor, *, device: torch.device, batch_siz
         batch_size: images at a time.
 
     Returns:
-        (N, classes) float32 on the CPU; rows sum to 1.
+        (N, classes) float64 on the CPU; rows sum to 1. In float32, images that it is sure of would have no order.
     """
     with torch.inference_mode():
         batches = [
-            model(normalise(part.to(device)).contiguous(memory_format=torch.channels_last)).float().softmax(dim=1)
+            model(normalise(part.to(device)).contiguous(memory_format=torch.channels_last)).cpu()
             for part in torch.split(images, batch_size)
         ]
-    return torch.cat(batches).cpu()
+    return torch.cat(batches).double().softmax(dim=1)

@@ -126,7 +126,7 @@ def _scored(
     def with_thresholds(choose_one: Callable[[np.ndarray, np.ndarray], float]) -> tuple[Json, Json]:
         chosen_ones = _thresholds(own, run, targets, choose_one)
         each = np.array([chosen_ones[fold] for fold in folds.tolist()])
-        used = {str(fold): round(value, 9) for fold, value in chosen_ones.items() if fold in folds}
+        used = {str(fold): value for fold, value in chosen_ones.items() if fold in folds}
         said = measures(tested.targets, probabilities, classes, folds=folds, threshold=each, positive=positive)
         return {"thresholds": used}, said
 

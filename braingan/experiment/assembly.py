@@ -83,7 +83,7 @@ def write_predictions(plan: Plan, cells: Mapping[ClassifierCell, Mapping[str, An
                     run, batch = cell.fold, 0 if folds > 1 else batch
                 named = [label_of(cell, settings), run, cell.fold, cell.seed, batch]
                 for file, row in zip(files, said["predictions"][part], strict=True):
-                    patient = file.group if part in plan.with_patients else ""
+                    patient = file.group if plan.units[part] == UNITS["patient"] else ""
                     writer.writerow([*named, file.file, patient, file.label, *row])
 
 
@@ -117,8 +117,8 @@ def assemble(plan: Plan, cells: Mapping[ClassifierCell, Json]) -> BenchmarkResul
     splits = Folds(tuple(plan.splits[fold] for fold in complete))
     found, failed = analyse(
         splits, plan.classes, settings, labelled, labels, repeats=repeats,
-        unit=plan.units.get("test", UNITS[splits[0].split.grouped_by]), external=plan.external,
-        external_unit=UNITS["patient" if "external" in plan.with_patients else "file"], columns=plan.columns,
+        unit=plan.units["test"], external=plan.external, external_unit=plan.units.get("external", UNITS["patient"]),
+        columns=plan.columns,
     )  # fmt: skip
     generators = [_generator(bench.generator_folder(fold, seed), fold, seed) for fold, seed in _used(names)]
     runs = [{key: value for key, value in own.items() if key not in OWN} for own in labelled.values()]

@@ -35,6 +35,7 @@ from braingan.experiment.settings import BenchmarkSettings
 from braingan.generation.storage import MODEL, is_finished, load_run
 from braingan.generation.train import train_generator
 
+DECIMALS = 12  # of probabilities: fewer make one of what a very sure classifier still tells apart
 OWN = {"predictions", "generator_sha256", "key"}  # of a cell's file, not of the result
 
 
@@ -208,7 +209,8 @@ class ClassifierCell:
             "accuracy": scores.accuracy,
             "seconds": round(time.monotonic() - started, 1),
             "predictions": {
-                name: [[round(value, 6) for value in row] for row in rows.tolist()] for name, rows in said.items()
+                name: [[round(value, DECIMALS) for value in row] for row in rows.tolist()]
+                for name, rows in said.items()
             },
         }
 

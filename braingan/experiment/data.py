@@ -76,11 +76,13 @@ class BenchmarkData:
 
     @property
     def units(self) -> dict[str, str]:
-        """What is kept on one side of a split, in words: of the `training` and of the `test` images."""
-        learned, held_out = self.inputs.everything, self.inputs.held_out
-        sets = {"training": learned, "test": learned if held_out is None else held_out}
+        """What is kept on one side, in words, of `training` and `test`; what is independent, of `external`."""
+        learned, held_out, external = self.inputs.everything, self.inputs.held_out, self.inputs.external
         kind = self.splits[0].split.grouped_by
-        return {name: UNITS["patient" if own.source.has_patients else kind] for name, own in sets.items()}
+        sets = {"training": (learned, kind), "test": (learned if held_out is None else held_out, kind)}
+        if external is not None:
+            sets["external"] = (external, "file")
+        return {name: UNITS["patient" if own.source.has_patients else other] for name, (own, other) in sets.items()}
 
     def no_comparison(self, *, divisible: bool) -> list[str]:
         """Why arms cannot be compared on these images, whatever they say of them; to be said before training.

@@ -30,8 +30,8 @@ class Plan:
         notes: what a reader must know of the images.
         external: another site's images, which all classifiers are scored on as well.
         columns: of the metadata, for subgroups: column -> file -> text.
-        with_patients: `test`, `external`: of which of them patients are known.
-        units: what is kept on one side, in words: of the `training` and of the `test` images.
+        units: what is kept on one side, in words, of `training` and `test` images; what is independent of `external`
+            ones, where there are any.
     """
 
     bench: Bench
@@ -43,7 +43,6 @@ class Plan:
     notes: list[str] = field(default_factory=list)
     external: tuple[SplitFile, ...] = ()
     columns: dict[str, dict[str, str]] = field(default_factory=dict)
-    with_patients: list[str] = field(default_factory=list)
     units: dict[str, str] = field(default_factory=dict)
 
     def save(self) -> None:
@@ -52,7 +51,7 @@ class Plan:
         own = asdict(bench) | {"settings": bench.settings.to_json(), "generator": _text(bench.generator)}
         for name in ("out", "inputs"):  # where it lies may change
             own.pop(name)
-        names = ("classes", "places", "preprocessing", "bad_files", "notes", "columns", "with_patients", "units")
+        names = ("classes", "places", "preprocessing", "bad_files", "notes", "columns", "units")
         facts = {name: getattr(self, name) for name in names}
         facts["external"] = [asdict(file) for file in self.external]
         self.splits.save(bench.out / SPLITS)

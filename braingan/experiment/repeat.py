@@ -16,7 +16,7 @@ FOLDERS = ("test", "external", "generator")
 
 def settings_and_splits(
     asked: BenchmarkSettings, *, config: Path | None, split: Path | None, folders: dict[str, Path | None],
-    preset: str,
+    preset: str | None,
 ) -> tuple[BenchmarkSettings, Folds | None]:  # fmt: skip
     """What to run: as asked, or as in a `result.json`.
 
@@ -25,7 +25,7 @@ def settings_and_splits(
         config: a `result.json` to repeat; None for what was asked.
         split: a file of one split or several.
         folders: `test`, `external` and `generator`, where given.
-        preset: the one that `asked` came from.
+        preset: the one that was asked for, None where none was.
 
     Raises:
         SettingsError: options that exclude each other.
@@ -40,7 +40,7 @@ def settings_and_splits(
         return asked, Folds.load(Path(split)) if split else None
     if split:
         raise SettingsError("--config and --split were both asked; --config brings its own split: give one of them")
-    if preset != DEFAULT_PRESET:
+    if preset is not None:
         raise SettingsError("--config and --preset were both asked; --config brings its own settings: leave one out")
     before = BenchmarkResult.load(config)
     settings = BenchmarkSettings.from_json({key: value for key, value in before.settings.items() if key in FIELDS})

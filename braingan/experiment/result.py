@@ -40,7 +40,8 @@ class BenchmarkResult:
         choice: what was chosen on validation patients in each fold; null where nothing was.
         comparisons: the primary contrast first; see `docs/benchmark.md`.
         units: what is kept on one side, in the singular, of the `training` images and of the `test` images, where it is
-            also what is resampled: "patient"; "picture" or "file" where none are known. Earlier results have none.
+            also what is resampled, as of `external` ones: "patient"; "picture" or "file" where none are known. Earlier
+            results have none.
         recommended_ratio: synthetic images for each real one that the result speaks for; null without a verdict.
         variance: arm -> standard deviation of macro-F1 by `split`, `generator`, `classifier` and `training`: see
             `split_variance`.

@@ -104,8 +104,6 @@ def _plan(bench: Bench, loaded: BenchmarkData, sources: Sources, extended: Seque
         notes=[*loaded.notes(), *extended],
         external=() if external is None else split_files(external, range(len(external))),
         columns=subgroup_columns(tested.source.records),
-        with_patients=[name for name, own in (("test", tested), ("external", external))
-                       if own is not None and own.source.has_patients],
         units=loaded.units,
     )  # fmt: skip
 

@@ -50,6 +50,18 @@ def test_it_learns_what_can_be_learned(tiny_model: str) -> None:
     assert torch.equal(probabilities.argmax(dim=1), data.labels)
 
 
+def test_images_that_a_classifier_is_sure_of_still_have_an_order() -> None:
+    class Sure(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            sure = 20 + images.mean(dim=(1, 2, 3))  # 1 - 2e-9 and more, which float32 cannot tell from 1
+            return torch.stack([torch.zeros_like(sure), sure], dim=1)
+
+    images = torch.arange(0, 250, 50, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
+    said = predict(Sure(), images, device=CPU)[:, 1]
+    assert (said.diff() > 1e-12).all()
+    assert (said < 1).all()
+
+
 def test_plain_convolutions_of_a_timm_model_take_the_quick_ways() -> None:
     model = train(bright_and_dark(), ClassifierSettings(model="resnet10t", steps=1, batch_size=4))
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]

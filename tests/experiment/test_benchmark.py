@@ -162,7 +162,7 @@ def test_a_result_is_enough_to_run_it_again(data: Path, tmp_path: Path, single: 
     with pytest.raises(SettingsError, match="--config and --ratio were both asked"):
         braingan.benchmark(data, tmp_path / "c", config=tmp_path / "a" / "result.json", ratio=0.25)
     with pytest.raises(SettingsError, match="--config and --preset were both asked"):
-        braingan.benchmark(data, tmp_path / "c", config=tmp_path / "a" / "result.json", preset="standard")
+        braingan.benchmark(data, tmp_path / "c", config=tmp_path / "a" / "result.json", preset="quick")
     with pytest.raises(SettingsError, match="--config and --split were both asked"):
         braingan.benchmark(data, tmp_path / "c", config=tmp_path / "a" / "result.json", split=tmp_path / "x.json")
     with pytest.raises(SettingsError, match="was made without --test; repeat it without --test"):
