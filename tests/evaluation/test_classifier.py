@@ -46,7 +46,7 @@ def test_it_learns_what_can_be_learned(tiny_model: str) -> None:
     data = bright_and_dark()
     model = train(data, ClassifierSettings(model=tiny_model, steps=40, batch_size=8, learning_rate=0.02))
     probabilities = predict(model, data.images, device=CPU, batch_size=5)
-    assert torch.allclose(probabilities.sum(dim=1), torch.ones(16))
+    assert torch.allclose(probabilities.sum(dim=1), torch.ones(16).double())
     assert torch.equal(probabilities.argmax(dim=1), data.labels)
 
 
