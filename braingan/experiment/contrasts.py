@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,13 @@ from braingan.evaluation.scores import score
 from braingan.evaluation.verdict import FEWEST_RUNS, holm, judge
 from braingan.experiment.arms import Arm
 from braingan.experiment.pooling import Pooled, ScoredImages, chosen
+from braingan.experiment.result import AUGMENTED, BASELINE
 from braingan.experiment.settings import ALL, BenchmarkSettings
 
 log = logging.getLogger("braingan")
 
 METRIC = "macro_f1"
 EXPLORED = ("auroc", "balanced_accuracy")  # measures in which the primary contrast is looked at as well
-AUGMENTED, BASELINE = "with synthetic images", "best without"
 IN_WORDS = {AUGMENTED: "training with synthetic images", BASELINE: "the best training without them"}
 EXPLORATORY = "Looked at, not declared: it may suggest another study, and proves nothing."
 ONE_TRAINING = "All synthetic images come from one generator: whether another training of it does the same is unknown."
@@ -37,16 +37,27 @@ class Choice:
         baseline: the best arm without synthetic images, for each fold.
         augmented: the best ratio of the augmented arm, for each fold, as the label of that arm.
         scores: label -> mean macro-F1 on the validation images of each fold.
+        counterpart: the arm without synthetic images that sees its training set as `arm` does: `real+classic` of
+            `combined+classic`. None where it was not run.
     """
 
     arm: str
     baseline: list[str]
     augmented: list[str]
     scores: dict[str, list[float]]
+    counterpart: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON-able dictionary."""
-        return {"arm": self.arm, "baseline": self.baseline, "augmented": self.augmented, "scores": self.scores}
+        return asdict(self)
+
+    @property
+    def images_alone(self) -> str | None:
+        """What to compare with to see what the images did, without the recipe; None where another contrast says it.
+
+        The primary one does where that baseline was best in every fold, and the declared family of `real`.
+        """
+        return None if self.counterpart == "real" or set(self.baseline) == {self.counterpart} else self.counterpart
 
 
 def choose(
@@ -77,7 +88,8 @@ def choose(
     augmented = [label for label, (arm, _) in labels.items() if arm == family]
     scores = {label: [_mean_f1(pooled[label].validation[fold], targets[fold]) for fold in sorted(targets)]
               for label in (*baselines, *augmented)}  # fmt: skip
-    return Choice(family, _best(baselines, scores), _best(augmented, scores), scores)
+    counterpart = next((label for label in baselines if arms[labels[label][0]].recipe == arms[family].recipe), None)
+    return Choice(family, _best(baselines, scores), _best(augmented, scores), scores, counterpart)
 
 
 def no_verdict(settings: BenchmarkSettings) -> list[str]:
@@ -161,6 +173,9 @@ def compare_arms(
         for metric in (METRIC, *EXPLORED):
             family = "primary" if metric == METRIC else "exploratory"
             found += _judged([((AUGMENTED, BASELINE), between(a, b, metric))], family, margin, unit)
+            if metric == METRIC and choice.images_alone:
+                alone = between(pooled[choice.images_alone], b, metric)
+                found += _judged([((AUGMENTED, choice.images_alone), alone)], "exploratory", margin, unit)
     if pair:
         found += _judged([((AUGMENTED, BASELINE), between(*pair, METRIC))], "exploratory", margin, unit)
     others = [label for label in labels if label != "real"] if "real" in labels else []

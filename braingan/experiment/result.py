@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +17,7 @@ Json = dict[str, Any]
 
 EXTENDED = "Extended after the start of this benchmark"  # how the note of that begins
 RESULT = "result.json"  # in a benchmark's folder
+AUGMENTED, BASELINE = "with synthetic images", "best without"  # what the sides of the primary contrast are called
 
 SUMMARISED = ("balanced_accuracy", "auroc", "average_precision", "brier", "calibration_error")
 
@@ -138,12 +139,14 @@ def summarise(scores: Sequence[Mapping[str, Any]]) -> Json:
             for own in scores
             if own["arm"] == arm
         ]
-        summary[arm] = {measure: _mean_and_std([row[measure] for row in rows]) for measure in rows[0]}
+        summary[arm] = {measure: mean_and_std([row[measure] for row in rows]) for measure in rows[0]}
     return summary
 
 
-def _mean_and_std(values: Sequence[float | None]) -> dict[str, float | None]:
-    known = [value for value in values if value is not None]
-    if len(known) < len(values):
+def mean_and_std(values: Iterable[float | None]) -> dict[str, float | None]:
+    """Of a sample; unknown where one of them is."""
+    known = list(values)
+    if not known or None in known:
         return {"mean": None, "std": None}
-    return {"mean": float(np.mean(known)), "std": float(np.std(known, ddof=1)) if len(known) > 1 else None}
+    numbers = np.array(known, dtype=float)
+    return {"mean": float(numbers.mean()), "std": float(numbers.std(ddof=1)) if len(known) > 1 else None}

@@ -19,7 +19,6 @@ from braingan.generation.settings import TrainingSettings
 OF_TRAINING = (
     "backend", "hyperparameters", "size", "channels", "steps", "batch_size", "class_sampling", "precision", "patience",
 )  # fmt: skip
-OF_LIMITS = ("limit", "limit_patients", "train_patients")
 # What versions did that did not yet note it.
 EARLIER: dict[str, Any] = {
     "precision": "float32", "classifier_precision": "float32", "patience": 0, "share": None, "positive": None,

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from braingan.experiment.curve import PATIENTS
-from braingan.experiment.result import BenchmarkResult
+from braingan.experiment.result import BenchmarkResult, mean_and_std
 from braingan.reporting.facts import (
     UNKNOWN,
     images_text,
-    mean_and_std,
     runs_of,
     score_text,
     scored,

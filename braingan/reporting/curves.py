@@ -9,7 +9,7 @@ import numpy as np
 from braingan.errors import BrainganError
 from braingan.evaluation.patients import per_patient
 from braingan.evaluation.scores import confusion_matrix
-from braingan.reporting.facts import mean_and_std
+from braingan.experiment.result import mean_and_std
 from braingan.reporting.predicted import View
 
 GRID = np.linspace(0, 1, 101)

@@ -11,7 +11,7 @@ import numpy as np
 from braingan.data.folds import LEFT_OUT
 from braingan.data.split import PARTS, UNITS
 from braingan.evaluation.positive import positive_label
-from braingan.experiment.result import BenchmarkResult, summarise
+from braingan.experiment.result import BASELINE, BenchmarkResult, mean_and_std, summarise
 
 MEASURES = {"precision": "precision", "recall": "recall", "f1": "F1", "accuracy": "accuracy"}
 METRICS = {"macro_f1": "macro F1", "auroc": "AUROC", "balanced_accuracy": "balanced accuracy"}
@@ -100,15 +100,6 @@ def counted(names: Sequence[str]) -> str:
     return ", ".join(f"{name} in {plural(count, 'fold')}" for name, count in counts.most_common())
 
 
-def mean_and_std(values: Iterable[float | None]) -> dict[str, float | None]:
-    """Of a sample; unknown where one of them is."""
-    known = list(values)
-    if not known or None in known:
-        return {"mean": None, "std": None}
-    numbers = np.array(known, dtype=float)
-    return {"mean": float(numbers.mean()), "std": float(numbers.std(ddof=1)) if len(known) > 1 else None}
-
-
 def scored(result: BenchmarkResult) -> list[dict[str, Any]]:
     """Scores over the images of all folds; where there are none (an earlier version), those of the single runs."""
     return result.scores or [{"repeat": run.get("fold", 0)} | run for run in result.runs]
@@ -194,6 +185,12 @@ def metric_text(name: str) -> str:
     return METRICS.get(name, name.replace("_", " "))
 
 
+def contrast_text(comparison: Mapping[str, Any]) -> str:
+    """The measure of a contrast with the chosen side, and its baseline where that is another than the best without."""
+    against = "" if comparison["baseline"] == BASELINE else f", against {comparison['baseline']}"
+    return f"{metric_text(comparison['metric'])}{against}"
+
+
 def families(result: BenchmarkResult) -> dict[str, list[dict[str, Any]]]:
     """The comparisons of each family that there is: the primary contrast, what was declared, what is exploratory."""
     found = {name: [own for own in result.comparisons if own["family"] == name] for name in FAMILIES}
@@ -271,12 +268,20 @@ def tested_files(result: BenchmarkResult) -> list[dict[str, Any]]:
 
 
 def chosen_text(result: BenchmarkResult) -> list[str]:
-    """What was chosen on validation images, a line for each side of the primary contrast."""
+    """What was chosen on validation images, a line for each side of the primary contrast, and what recipes do in it."""
     if result.choice is None:
         return []
     sides, unit = (("With synthetic images", "augmented"), ("Best without", "baseline")), unit_of(result, "training")
+    alike = next((own for own in result.comparisons
+                  if own["family"] == "exploratory" and own["baseline"] != BASELINE), None)  # fmt: skip
+    said = (
+        f"With the same augmentation on both sides, against {alike['baseline']}: {points_text(alike['difference'])} "
+        f"points ({interval_text(alike)}), exploratory."
+        if alike
+        else ""
+    )
     return [f"{name} (chosen on validation {unit}s in each fold): {counted(result.choice[side])}."
-            for name, side in sides]  # fmt: skip
+            for name, side in sides] + [said] * bool(said)  # fmt: skip
 
 
 def ratios(result: BenchmarkResult) -> str:

@@ -24,7 +24,7 @@ from braingan.reporting.drawing import (
     styled,
     svg,
 )
-from braingan.reporting.facts import class_f1, metric_text, scores_of, summary
+from braingan.reporting.facts import class_f1, contrast_text, metric_text, scores_of, summary
 
 SEED_COLOURS = COLOURS[::-1]  # not those of the arms, for as long as there are others
 FAMILY_COLOURS = {"primary": COLOURS[0], "declared": INK, "exploratory": SOFT}
@@ -74,7 +74,7 @@ def _forest_rows(comparisons: Sequence[Mapping[str, Any]]) -> list[tuple[str, Ma
         rows += [(short(own["arm"]), own) for own in of["declared"]]
     if of["exploratory"]:
         rows.append(("exploratory:", None))
-        rows += [(f"primary, {metric_text(own['metric'])}", own) for own in of["exploratory"]]
+        rows += [(contrast_text(own), own) for own in of["exploratory"]]
     return rows
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from braingan.errors import OutputError
-from braingan.experiment.result import BenchmarkResult
+from braingan.experiment.result import AUGMENTED, BASELINE, BenchmarkResult
 from braingan.reporting.facts import counted
 
 REAL = "real"
@@ -143,7 +143,7 @@ def views_of(result: BenchmarkResult, predicted: Predicted) -> list[View]:
     """
     choice, views = result.choice, []
     if choice:
-        sides = (("best without", "baseline"), ("with synthetic images", "augmented"))
+        sides = ((BASELINE, "baseline"), (AUGMENTED, "augmented"))
         views = [predicted.chosen(name, choice[side]) for name, side in sides]
     found = [view for view in views if view is not None]
     plain = choice is not None and set(choice["baseline"]) == {REAL}

@@ -15,12 +15,12 @@ from braingan.reporting.facts import (
     caveats,
     chosen_text,
     class_f1_text,
+    contrast_text,
     description,
     difference,
     families,
     images_text,
     interval_text,
-    metric_text,
     p_text,
     plural,
     points_text,
@@ -38,7 +38,7 @@ SCORES = "Training images of each arm (real, synthetic) and its scores on the te
 BY_CLASS = "F1 of each class, mean over runs:"
 AGAINST = (
     "Differences in points with intervals; p after Holm's correction. Primary and exploratory: with synthetic images "
-    "against best without. Others: macro F1 against real."
+    "against best without, but where another arm is named. Others: macro F1 against real."
 )
 SHORT = {"average precision": "AP", "sensitivity at 0.90": "sens. 0.90", "sensitivity at 0.95": "sens. 0.95",
          "specificity reached, 0.90": "spec.", "specificity reached, 0.95": "spec.",
@@ -131,7 +131,7 @@ def _differences(result: BenchmarkResult) -> Rows:
 
 
 def _compared(own: Mapping[str, Any]) -> str:
-    return str(own["arm"]) if own["family"] == "declared" else f"{own['family']}: {metric_text(own['metric'])}"
+    return str(own["arm"]) if own["family"] == "declared" else f"{own['family']}: {contrast_text(own)}"
 
 
 def _markdown(rows: Rows) -> str:

@@ -18,8 +18,6 @@ from braingan.evaluation.verdict import holm, judge
 from braingan.experiment.analysis import analyse
 from braingan.experiment.arms import arms_named
 from braingan.experiment.contrasts import (
-    AUGMENTED,
-    BASELINE,
     IN_WORDS,
     ONE_TRAINING,
     Choice,
@@ -29,6 +27,7 @@ from braingan.experiment.contrasts import (
     recommended_ratio,
 )
 from braingan.experiment.pooling import Pooled, ScoredImages
+from braingan.experiment.result import AUGMENTED, BASELINE
 from braingan.experiment.settings import PRESETS, BenchmarkSettings
 
 Options = dict[str, Any]
@@ -47,7 +46,8 @@ TESTED = ScoredImages(
     rows=(np.arange(len(TARGETS)) % (len(TARGETS) // 2))[None],
 )
 LABELS = {"real": ("real", 0.0), "real+classic": ("real+classic", 0.0), "combined@0.5": ("combined", 0.5),
-          "combined@1": ("combined", 1.0), "combined@2": ("combined", 2.0)}  # fmt: skip
+          "combined@1": ("combined", 1.0), "combined@2": ("combined", 2.0),
+          "combined+classic@1": ("combined+classic", 1.0)}  # fmt: skip
 SEEDS = 3
 CLASSES = ["no_tumor", "tumor"]
 
@@ -72,8 +72,12 @@ def arm(test: float, validation: tuple[float, float], seed: int = 0) -> Pooled:
     )  # fmt: skip
 
 
+def labels_of(pooled: dict[str, Pooled]) -> dict[str, tuple[str, float]]:
+    return {label: LABELS[label] for label in pooled}
+
+
 def chosen_of(pooled: dict[str, Pooled], targets: dict[int, np.ndarray] | None = None) -> Choice:
-    labels = {label: LABELS[label] for label in pooled}
+    labels = labels_of(pooled)
     choice = choose(labels, arms_named(sorted({name for name, _ in labels.values()})), pooled, targets or VALIDATION)
     assert choice is not None
     return choice
@@ -94,7 +98,7 @@ def test_what_is_best_on_validation_images_is_chosen_though_it_is_worst_on_test_
     assert choice.baseline == ["real+classic", "real"]
     assert choice.augmented == ["combined@2", "combined@1"]
     assert choice.arm == "combined"
-    comparisons, failed = compare_arms(LABELS, MISLEADING, TESTED, choice, margin=0.02)
+    comparisons, failed = compare_arms(labels_of(MISLEADING), MISLEADING, TESTED, choice, margin=0.02)
     assert failed == []
     first = np.arange(len(TARGETS)) < len(TARGETS) // 2
     by_hand = [np.where(first[:, None], MISLEADING[one].probabilities, MISLEADING[other].probabilities)
@@ -111,6 +115,33 @@ def test_the_choice_does_not_know_the_test_images() -> None:
     assert chosen_of(blind) == chosen_of(MISLEADING)
     swapped = {fold: 1 - targets for fold, targets in VALIDATION.items()}
     assert chosen_of(MISLEADING, swapped).baseline == ["real", "real+classic"]  # it is by these labels
+
+
+def test_what_the_images_do_is_told_apart_from_what_augmentation_does() -> None:
+    real, worse = arm(0.9, (0.9, 0.9), 1), arm(0.7, (0.6, 0.6), 2)  # strong augmentation does harm
+    pooled = {"real": real, "real+classic": worse, "combined+classic@1": arm(0.75, (0.7, 0.7), 3)}
+    choice = chosen_of(pooled)
+    primary, alone, *others = compare_arms(labels_of(pooled), pooled, TESTED, choice, margin=0.02)[0]
+    assert (primary["arm"], primary["baseline"], choice.baseline) == (AUGMENTED, BASELINE, ["real", "real"])
+    assert (alone["arm"], alone["baseline"], alone["family"]) == (AUGMENTED, "real+classic", "exploratory")
+    assert (alone["verdict"], alone["p_holm"]) == ("exploratory", None)
+    by_hand = compare(TARGETS, worse.probabilities, pooled["combined+classic@1"].probabilities, TESTED.patients)
+    assert alone["difference"] == by_hand.difference > 0 > primary["difference"]
+    assert [own["baseline"] for own in others] == [BASELINE, BASELINE, "real", "real"]
+
+
+@pytest.mark.parametrize(
+    ("best", "arms"),
+    [
+        ("real+classic", ["real", "real+classic", "combined+classic@1"]),  # the primary contrast is just that
+        ("real", ["real", "combined+classic@1"]),  # there is nothing to compare with
+        ("real", ["real", "real+classic", "combined@1"]),  # the declared family has it
+    ],
+)
+def test_it_is_not_told_twice_nor_made_up(best: str, arms: list[str]) -> None:
+    pooled = {label: arm(0.8, (0.9, 0.9) if label == best else (0.6, 0.6), seed) for seed, label in enumerate(arms)}
+    found, _ = compare_arms(labels_of(pooled), pooled, TESTED, chosen_of(pooled), margin=0.02)
+    assert [own["baseline"] for own in found if own["arm"] == AUGMENTED] == [BASELINE] * 3
 
 
 def test_of_equally_good_arms_the_first_is_chosen() -> None:
@@ -139,7 +170,7 @@ def test_an_arm_of_ones_own_does_not_take_the_place_of_the_declared_one_by_stand
 
 def test_a_verdict_from_a_single_generator_says_so() -> None:
     pooled = {"real": arm(0.5, (0.5, 0.5), 1), "real+classic": arm(0.9, (0.1, 0.1), 3), "combined@1": arm(1, (1, 1), 2)}
-    labels = {name: LABELS[name] for name in pooled}
+    labels = labels_of(pooled)
     for alone in (True, False):
         found, _ = compare_arms(labels, pooled, TESTED, chosen_of(pooled), margin=0.02, one_generator=alone)
         told = {own["arm"]: ONE_TRAINING in own["reason"] for own in found if own["verdict"] == "helps"}
@@ -181,7 +212,7 @@ def test_without_two_sides_there_is_no_primary_contrast(names: list[str]) -> Non
 
 
 def test_without_validation_images_nothing_is_chosen() -> None:
-    assert choose(LABELS, arms_named(["real", "real+classic", "combined"]), MISLEADING,
+    assert choose(labels_of(MISLEADING), arms_named(["real", "real+classic", "combined"]), MISLEADING,
                   VALIDATION | {1: np.array([], int)}) is None  # fmt: skip
 
 
@@ -194,7 +225,7 @@ def test_the_recommended_ratio_is_the_best_on_validation_images_where_synthetic_
 ) -> None:
     pooled = {"real": arm(0.7, (0.7, 0.7), 1), "combined@0.5": arm(level, (0.6, 0.95), 2),
               "combined@2": arm(level, (0.8, 0.9), 3)}  # fmt: skip
-    labels, choice = {name: LABELS[name] for name in pooled}, chosen_of(pooled)
+    labels, choice = labels_of(pooled), chosen_of(pooled)
     comparisons, _ = compare_arms(labels, pooled, TESTED, choice, margin=0.02)
     assert comparisons[0]["verdict"] == verdict
     assert recommended_ratio(labels, choice, comparisons) == ratio
@@ -204,7 +235,7 @@ def test_fewer_than_three_runs_are_never_called_helping() -> None:
     pooled = {"real": arm(0.5, (0.5, 0.5), 1), "combined@1": arm(1.0, (1.0, 1.0), 2)}
     two = {label: Pooled(own.probabilities[:2], own.runs[:2], own.folds[:2], own.validation)
            for label, own in pooled.items()}  # fmt: skip
-    labels = {name: LABELS[name] for name in pooled}
+    labels = labels_of(pooled)
     verdicts = [compare_arms(labels, given, TESTED, chosen_of(given), margin=0.02)[0][0]["verdict"]
                 for given in (pooled, two)]  # fmt: skip
     assert verdicts == ["helps", "under-powered"]
@@ -214,7 +245,7 @@ def test_a_class_of_a_single_patient_is_told_and_nothing_is_made_up() -> None:
     targets = (np.arange(len(TARGETS)) < 2).astype(int)  # one patient is positive
     tested = ScoredImages(TESTED.files, targets, TESTED.patients, TESTED.folds, TESTED.rows)
     pooled = {label: MISLEADING[label] for label in ("real", "combined@1")}
-    labels = {label: LABELS[label] for label in pooled}
+    labels = labels_of(pooled)
     comparisons, failed = compare_arms(labels, pooled, tested, chosen_of(pooled), margin=0.02)
     assert not any(own["metric"] == "macro_f1" for own in comparisons)
     assert any("macro_f1" in line and "1 patient has images of class 1" in line for line in failed)

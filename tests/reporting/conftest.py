@@ -113,6 +113,15 @@ def make_result() -> Maker:
 
 
 @pytest.fixture(scope="session")
+def alike_result(make_result: Maker) -> BenchmarkResult:
+    """One in which the chosen side is compared with the arm that has the same augmentation, too."""
+    primary, *others = make_result().comparisons
+    alike = primary | {"family": "exploratory", "primary": False, "baseline": "real+classic", "difference": -0.0123,
+                       "low": -0.031, "high": 0.0, "verdict": "exploratory"}  # fmt: skip
+    return make_result(comparisons=[primary, alike, *others])
+
+
+@pytest.fixture(scope="session")
 def make_out() -> Callable[[BenchmarkResult, Path], Path]:
     """Writes a result into a folder, with the predictions that it came from and pictures."""
 

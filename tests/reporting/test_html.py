@@ -149,6 +149,13 @@ def test_all_differences_are_listed_and_the_exploratory_ones_marked(make_result:
         assert f"<td>{100 * own['low']:+.1f} to {100 * own['high']:+.1f}</td>" in markup
 
 
+def test_what_the_images_did_without_the_augmentation_is_told(alike_result: Any, tmp_path: Path) -> None:
+    markup = written(alike_result, tmp_path)
+    assert "against real+classic: -1.2 points (-3.1 to 0.0), exploratory." in markup
+    assert '<tr class="exploratory"><th scope="row">macro F1, against real+classic</th>' in markup
+    assert "; macro F1, against real+classic: -1.2" in markup  # what the picture says to who cannot see it
+
+
 def test_leaks_and_missing_cells_come_before_the_verdict(make_result: Maker, tmp_path: Path) -> None:
     partial = "PARTIAL: 3 of 9 classifiers are finished."
     result = make_result(leakage=["leak: 2 test images"], notes=[partial, "Few patients."])

@@ -65,6 +65,17 @@ def test_every_difference_has_its_interval_and_family(make_result: Maker, table:
 
 
 @pytest.mark.parametrize("table", [terminal_table, markdown_table])
+def test_what_the_images_did_without_the_augmentation_is_told(alike_result: Any, table: Any) -> None:
+    shown = table(alike_result)
+    assert (
+        "With the same augmentation on both sides, against real+classic: -1.2 points (-3.1 to 0.0), exploratory."
+        in " ".join(shown.split())
+    )
+    row = next(line for line in shown.splitlines() if "macro F1, against real+classic" in line)
+    assert row.lstrip("| ").startswith("exploratory: ")
+
+
+@pytest.mark.parametrize("table", [terminal_table, markdown_table])
 def test_what_is_not_finished_is_said_first(make_result: Maker, table: Any) -> None:
     shown = table(make_result(notes=["PARTIAL: 3 of 9 classifiers are finished.", "Few patients."]))
     assert shown.index("PARTIAL") < shown.index("Verdict: ") < shown.index("Few patients.")
