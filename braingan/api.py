@@ -448,8 +448,9 @@ def compare_files(
     """Compare two classifiers from their predictions in CSV files: b minus a, with an interval and a p-value.
 
     A row for each image and training run. Columns: file (or image), target, and predicted (names of classes) or
-    p_<class> for each class (probabilities); where they are there also patient, run or seed, fold and arm. What
-    `benchmark` writes as predictions.csv is such a file.
+    p_<class> for each class (probabilities); where they are there also patient (or picture: what shows the same one
+    counts once), run or seed, batch (runs that share a generator), fold and arm. What `benchmark` writes as
+    predictions.csv is such a file.
 
     Args:
         a: CSV file of predictions.

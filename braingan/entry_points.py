@@ -187,3 +187,14 @@ def import_function(name: str, what: str) -> Callable[..., Any]:
     if not callable(own):
         raise SettingsError(f"{what} {name} is {type(own).__name__}, no function; give package.module:function")
     return own
+
+
+def source_of(function: Callable[..., Any], *, whole_file: bool = False) -> str:
+    """The text of a function, or of its file, to see whether it has changed; "" where there is none."""
+    try:
+        if whole_file:
+            return Path(inspect.getsourcefile(function) or "").read_text(encoding="utf-8", errors="replace")
+        return inspect.getsource(function)
+    except (OSError, TypeError):  # compiled, or typed at a prompt
+        code = getattr(function, "__code__", None)
+        return "" if code is None else code.co_code.hex()

@@ -9,7 +9,7 @@
     ├── SettingsError             options that cannot work, refused before training starts
     ├── BackendError              a backend that is unknown, broken or declared twice
     ├── OutputError               a folder that holds something else already, or nothing usable
-    ├── TrainingDivergedError     a loss that is no longer a number
+    ├── TrainingDivergedError     a loss, or a probability, that is no number
     ├── StoppedError              SIGTERM or Ctrl-C; a checkpoint was written
     └── CellsFailedError          some trainings of a benchmark; the others are finished
 
@@ -47,7 +47,7 @@ class OutputError(BrainganError):
 
 
 class TrainingDivergedError(BrainganError):
-    """A loss is no longer a number; the best checkpoint is kept."""
+    """A loss is no longer a number, and the best checkpoint is kept; or what a classifier says is none."""
 
 
 class StoppedError(BrainganError):

@@ -302,6 +302,30 @@ def test_synthetic_images_that_do_not_say_what_was_seen_are_refused(
         braingan.benchmark(study.data, tmp_path / "out", **judged, generator=tmp_path / "run", split=study.split)
 
 
+def test_a_generator_that_has_seen_the_other_sites_images_is_refused(
+    study: Study, tmp_path: Path, tiny: Options, judged: Options
+) -> None:
+    braingan.train(write_folder(tmp_path / "found", study.other, "mirrored"), tmp_path / "run", **tiny)
+    options = judged | {"generator": tmp_path / "run", "split": study.split, "external": study.test}
+    with pytest.raises(LeakageError) as caught:
+        braingan.benchmark(study.data, tmp_path / "out", **options)
+    refused(str(caught.value), study.other, 1.0)
+    assert not (tmp_path / "out" / "asked.json").exists()
+    allowed = braingan.benchmark(study.data, tmp_path / "out", **options, allow_leakage=True)
+    assert len(allowed.leakage) == 1
+
+
+def test_a_generator_that_has_seen_the_other_sites_patients_is_refused(
+    write_data: Any, tmp_path: Path, tiny: Options, judged: Options
+) -> None:
+    data, site, later = write_data("data"), write_data("site", seed=8), write_data("later", patients=3, seed=9)
+    table = later / "metadata.csv"
+    table.write_text(table.read_text().replace("later-P00", "site-P00"))  # seen again, in other pictures
+    braingan.train(site, tmp_path / "run", **tiny)
+    with pytest.raises(LeakageError, match=r"trained on 4 held-out images or on others of their patients"):
+        braingan.benchmark(data, tmp_path / "out", **judged, generator=tmp_path / "run", external=later)
+
+
 # --- honest generators --------------------------------------------------------------------------------------------
 
 

@@ -128,7 +128,7 @@ def grouping(prepared: PreparedSet) -> GroupedBy:
     """What keeps together: patients where they are known, else twins where they were grouped, else files."""
     if prepared.source.has_patients:
         return "patient"
-    return "twins" if any(record.group != record.file for record in prepared.source.records) else "file"
+    return "twins" if len({record.group for record in prepared.source.records}) < len(prepared) else "file"
 
 
 def everything(prepared: PreparedSet) -> Split:

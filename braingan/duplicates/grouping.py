@@ -51,5 +51,5 @@ def group_duplicates(prepared: PreparedSet) -> PreparedSet:
         for number in members:
             records[number] = replace(records[number], group=records[members[0]].group)
     together = sum(map(len, groups))
-    log.info("%d images are twins in %d groups; a split keeps each group on one side", together, len(groups))
+    log.info("%d images are twins in %d groups; each group stays together and counts as one", together, len(groups))
     return replace(prepared, source=ImageSet(records, source.classes, transform=source.transform))

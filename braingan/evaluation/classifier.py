@@ -32,6 +32,7 @@ from braingan.progress import Progress
 
 log = logging.getLogger("braingan")
 
+WEIGHT_DECAY = 0.05
 LOOK_EVERY = 10  # steps: reading a loss waits for the GPU
 
 
@@ -237,7 +238,7 @@ class _Learner:
         model = take_quick_ways(build_classifier(settings, spec)).to(device).train()
         self.model: nn.Module = model.to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), settings.learning_rate, weight_decay=0.05, fused=True
+            self.model.parameters(), settings.learning_rate, weight_decay=WEIGHT_DECAY, fused=True
         )
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, partial(_rate, steps=settings.steps))
 

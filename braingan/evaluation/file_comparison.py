@@ -16,6 +16,7 @@ from braingan.evaluation.measures import PER_CLASS, Measure
 from braingan.evaluation.positive import positive_label
 from braingan.evaluation.prediction_files import (
     BATCH,
+    PICTURE,
     PredictionTable,
     count_of,
     read_predictions,
@@ -26,7 +27,7 @@ from braingan.evaluation.prediction_files import (
 log = logging.getLogger("braingan")
 
 NO_PATIENTS = (
-    "No patients are known, so every file was taken as a patient of its own: the interval is too narrow if a patient "
+    "No patients are known, so every {} was taken as a patient of its own: the interval is too narrow if a patient "
     "has several images; a column patient in one of the files helps"
 )
 
@@ -40,7 +41,7 @@ class FileComparison:
         files: of a and of b.
         arms: of a and of b, None where not asked.
         classes: names in label order.
-        grouped_by: what was resampled: "patient", or "file" where no patients are known.
+        grouped_by: what was resampled: "patient", or "picture" or "file" where no patients are known.
         notes: what a reader must know before believing the numbers.
     """
 
@@ -117,8 +118,8 @@ def compare_files(
     """Compare predictions in CSV files; the statistics are those of `braingan.compare`.
 
     Columns: `file` (or `image`), `target`, and `predicted` (names of classes) or `p_<class>` for each class
-    (probabilities); also `patient`, `run` or `seed`, `batch`, `fold` and `arm`. Others are left alone. With both
-    `predicted` and probabilities, measures of classes take `predicted` and the other measures take the probabilities.
+    (probabilities); also `patient`, `picture`, `run` or `seed`, `batch`, `fold` and `arm`. Others are left alone. With
+    both `predicted` and probabilities, measures of classes take `predicted` and the others take the probabilities.
     Rows of a and b are matched by `file`; every run has the same images. What only one of the two tells of patients and
     folds holds for both. Label 1 of two classes is the one that is not named like healthy (`positive_label`), else the
     latter in the order of their names, unless `positive` is given.
@@ -146,6 +147,7 @@ def compare_files(
     measure = Measure.named(labelled)
     parts = _matched(ours, theirs)
     targets, patients = _agreed("target", parts), _agreed("patient", parts)
+    pictures = [] if patients else _agreed(PICTURE, parts)
     label = {name: number for number, name in enumerate(classes)}
     first, second = (_predictions(part, label, measure, metric) for part in parts)
     try:
@@ -153,7 +155,7 @@ def compare_files(
             np.array([label[name] for name in targets]),
             first,
             second,
-            patients or parts[0].values("file"),
+            patients or pictures or parts[0].values("file"),
             metric=labelled,
             folds=_folds(parts) if measure.per_fold else None,
             batches=(_batches(parts[0]), _batches(parts[1])),
@@ -164,7 +166,8 @@ def compare_files(
     except DataError as error:  # it knows labels only
         names = ", ".join(f"{number} is {name}" for name, number in label.items())
         raise DataError(f"{ours.path} and {theirs.path}: {error} (class {shortened(names)})") from error
-    notes = () if patients else (NO_PATIENTS,)
+    kind = "patient" if patients else PICTURE if pictures else "file"
+    notes = () if patients else (NO_PATIENTS.format(kind),)
     for note in notes:
         log.warning("warning: %s", note)
     return FileComparison(
@@ -172,7 +175,7 @@ def compare_files(
         files=(str(a), str(b)),
         arms=(arm_a, arm_b),
         classes=classes,
-        grouped_by="patient" if patients else "file",
+        grouped_by=kind,
         notes=notes,
     )
 

@@ -16,7 +16,8 @@ IMAGE = ("file", "image")  # a column of one of these names
 REQUIRED = ("file", "target", "predicted")  # never empty where they are there
 RUN = ("run", "seed")  # what tells the training runs apart; with both, each pair is a run
 BATCH = "batch"  # what training runs have in common; of runs that are told apart by `run`, only within each
-OTHERS = ("target", "predicted", "patient", *RUN, BATCH, "fold", "arm")
+PICTURE = "picture"  # a column: images of the same picture have the same text; counts where no patients are known
+OTHERS = ("target", "predicted", "patient", PICTURE, *RUN, BATCH, "fold", "arm")
 PROBABILITY = "p_"  # and the name of a class
 LONGEST = 100  # characters of a stranger's text in a message
 

@@ -98,7 +98,8 @@ def analyse(
             external, classes, cells, declared, choice, settings, len(splits), external_unit
         )
         failed += more
-    return found, failed
+    named = ", ".join(f"{label} is {name}" for label, name in enumerate(classes))  # statistics know labels only
+    return found, [f"{line} (Of the classes, {named}.)" for line in failed]
 
 
 def _targets(files: Sequence[SplitFile], classes: Sequence[str]) -> np.ndarray:

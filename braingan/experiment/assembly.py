@@ -15,6 +15,7 @@ from braingan.data.files import read_json, replacing, sha256_of
 from braingan.data.folds import Folds
 from braingan.data.split import UNITS
 from braingan.errors import OutputError
+from braingan.evaluation.prediction_files import PICTURE
 from braingan.experiment.analysis import analyse
 from braingan.experiment.arms import ARMS
 from braingan.experiment.cells import OWN, ClassifierCell, classifiers, expected_cells
@@ -74,7 +75,9 @@ def write_predictions(plan: Plan, cells: Mapping[ClassifierCell, Mapping[str, An
             continue
         with replacing(plan.bench.out / name) as beside, beside.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
-            columns = ["arm", "run", "fold", "seed", "batch", "file", "patient", "target"]
+            unit = plan.units[part]
+            group = [PICTURE] if unit == UNITS["twins"] else []
+            columns = ["arm", "run", "fold", "seed", "batch", "file", "patient", *group, "target"]
             writer.writerow([*columns, *(f"p_{label}" for label in classes)])
             for cell, said in cells.items():
                 files = plan.external if part == "external" else plan.splits[cell.fold].split.test
@@ -83,8 +86,8 @@ def write_predictions(plan: Plan, cells: Mapping[ClassifierCell, Mapping[str, An
                     run, batch = cell.fold, 0 if folds > 1 else batch
                 named = [label_of(cell, settings), run, cell.fold, cell.seed, batch]
                 for file, row in zip(files, said["predictions"][part], strict=True):
-                    patient = file.group if plan.units[part] == UNITS["patient"] else ""
-                    writer.writerow([*named, file.file, patient, file.label, *row])
+                    patient = file.group if unit == UNITS["patient"] else ""
+                    writer.writerow([*named, file.file, patient, *([file.group] if group else []), file.label, *row])
 
 
 def assemble(plan: Plan, cells: Mapping[ClassifierCell, Json]) -> BenchmarkResult:

@@ -101,7 +101,7 @@ def attempt(bench: Bench, inputs: CellInputs, cell: Cell, *, wait: bool) -> Atte
         StoppedError: somebody asked to stop; that is no failure of the cell.
     """
     try:
-        with claimed(bench, cell.name, wait=wait):
+        with claimed(bench.out, cell.name, wait=wait):
             return Attempt(cell, "done", cell.run(bench, inputs))
     except TakenError:
         return Attempt(cell, "taken")

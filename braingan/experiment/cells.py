@@ -24,10 +24,12 @@ from braingan.data.limits import Limits, limit
 from braingan.data.locking import locked
 from braingan.data.workplace import CACHE
 from braingan.engine.devices import resolve_device
+from braingan.entry_points import source_of
+from braingan.errors import TrainingDivergedError
 from braingan.evaluation.classifier import predict, train_classifier
 from braingan.evaluation.recipes import SHOWN_AS, seen
 from braingan.evaluation.scores import score
-from braingan.experiment.arms import Arm, ArmImages, arms_named
+from braingan.experiment.arms import BUILT_IN, Arm, ArmImages, arms_named
 from braingan.experiment.curve import patients_in_part
 from braingan.experiment.images import LabelledImages
 from braingan.experiment.inputs import CellInputs, FoldInputs
@@ -177,7 +179,9 @@ class ClassifierCell:
     def _key(self, bench: Bench) -> str:
         images = bench.images[self.fold]
         arm = arms_named([self.arm])[self.arm]
-        how = [SHOWN_AS, asdict(arm.recipe), bench.settings.share if arm.shares else None, arm.seed_offset]
+        how: list[Any] = [SHOWN_AS, asdict(arm.recipe), bench.settings.share if arm.shares else None, arm.seed_offset]
+        if self.arm not in BUILT_IN:
+            how.append(source_of(arm.build))
         own = [self.arm, how, self.ratio, self.patients, self.fold, self.seed, self.generator_sha256]
         return fingerprint([bench.key, images, *own])
 
@@ -192,6 +196,11 @@ class ClassifierCell:
             precision=settings.classifier_precision, synthetic=train.synthetic, share=share, recipe=arm.recipe,
         )  # fmt: skip
         said = {name: predict(model, own.images, device=device) for name, own in inputs.scored().items()}
+        if not all(bool(rows.isfinite().all()) for rows in said.values()):
+            raise TrainingDivergedError(
+                "the classifier's training diverged: its probabilities are no numbers; another --model, or "
+                "--classifier-precision float32, may work"
+            )
         scores = score(inputs.test.labels.numpy(), said["test"].numpy())
         synthetic = int(train.synthetic.sum())
         return {
@@ -296,7 +305,7 @@ def synthetic_images(bench: Bench, inputs: FoldInputs, fold: int, seed: int, gen
         generator: SHA-256 of the generator that they must come from.
     """
     folder = bench.synthetic_folder(fold, seed)
-    with claimed(bench, f"synthetic-{folder.name}", wait=True):
+    with claimed(bench.out, f"synthetic-{folder.name}", wait=True):
         if folder.exists() and read_json(folder / CONFIG)["generator"] != generator:
             shutil.rmtree(folder)  # drawn from a generator that has been trained anew since
         if not folder.exists():
@@ -323,6 +332,6 @@ def _in_memory(synthetic: SyntheticSet, channels: int) -> LabelledImages:
     return LabelledImages(images.contiguous(), labels, torch.ones(len(labels), dtype=torch.bool))
 
 
-def claimed(bench: Bench, name: str, *, wait: bool) -> AbstractContextManager[None]:
-    """Hold the lock of that name in a benchmark; see `locking.locked`."""
-    return locked(bench.out / CACHE / "locks" / f"{name}.lock", wait=wait)
+def claimed(out: Path, name: str, *, wait: bool) -> AbstractContextManager[None]:
+    """Hold the lock of that name in a benchmark's folder; see `locking.locked`."""
+    return locked(out / CACHE / "locks" / f"{name}.lock", wait=wait)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from braingan.data.workplace import CACHE
 from braingan.engine.devices import resolve_device
 from braingan.evaluation.classifier import train_classifier
 from braingan.experiment.cells import Bench, Cell, GeneratorCell
@@ -138,7 +139,7 @@ def _of_generator(bench: Bench, inputs: FoldInputs) -> float:
     data = TrainingData(train.images, train.labels, train.spec, masks=train.masks)
 
     def fit(steps: int) -> None:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=bench.out / CACHE) as folder:  # it may hold pictures of patients
             run = TrainingRun(
                 Path(folder), steps=steps, batch_size=settings.batch_size, device=resolve_device(settings.device),
                 class_sampling=settings.class_sampling, precision=settings.precision,

@@ -16,7 +16,7 @@ from braingan.data.limits import limit
 from braingan.data.preparation import PreparedSet, prepare_folder
 from braingan.data.preprocessing import Preprocessing
 from braingan.data.records import ImageSet
-from braingan.data.split import UNITS, Split, SplitFile, locate, split_by_group, split_files, with_test
+from braingan.data.split import UNITS, Split, SplitFile, grouping, locate, split_by_group, split_files, with_test
 from braingan.duplicates.grouping import group_duplicates as grouped
 from braingan.duplicates.grouping import looks_of
 from braingan.duplicates.seen import some_names
@@ -77,12 +77,9 @@ class BenchmarkData:
     @property
     def units(self) -> dict[str, str]:
         """What is kept on one side, in words, of `training` and `test`; what is independent, of `external`."""
-        learned, held_out, external = self.inputs.everything, self.inputs.held_out, self.inputs.external
-        kind = self.splits[0].split.grouped_by
-        sets = {"training": (learned, kind), "test": (learned if held_out is None else held_out, kind)}
-        if external is not None:
-            sets["external"] = (external, "file")
-        return {name: UNITS["patient" if own.source.has_patients else other] for name, (own, other) in sets.items()}
+        found = dict.fromkeys(("training", "test"), UNITS[self.inputs.learning[0].split.grouped_by])
+        elsewhere = {"test": self.inputs.held_out, "external": self.inputs.external}
+        return found | {name: UNITS[grouping(own)] for name, own in elsewhere.items() if own is not None}
 
     def no_comparison(self, *, divisible: bool) -> list[str]:
         """Why arms cannot be compared on these images, whatever they say of them; to be said before training.
@@ -107,7 +104,7 @@ class BenchmarkData:
         """What a reader must know before believing the numbers."""
         notes, first = [], self.splits[0].split
         narrow = (
-            f"Intervals and p-values take each {UNITS[first.grouped_by]} for independent of the others, and where "
+            f"Intervals and p-values take each {self.units['test']} for independent of the others, and where "
             "patients have several, intervals are too narrow."
         )
         if first.grouped_by != "patient" and self.inputs.everything.source.has_patients:
@@ -164,10 +161,11 @@ def load_data(
         prepared = _grouped_as(prepared, sources.splits)
     elif settings.group_duplicates:
         prepared = grouped(prepared)
-    held_out, external = (
-        prepare_test(folder, prepared, preprocessing, cache, skip_bad=skip_bad) if folder else None
-        for folder in (sources.test, sources.external)
-    )
+    others = [prepare_test(folder, prepared, preprocessing, cache, skip_bad=skip_bad) if folder else None
+              for folder in (sources.test, sources.external)]  # fmt: skip
+    if settings.group_duplicates:  # or copies of one picture would count for as many
+        others = [own if own is None else grouped(own) for own in others]
+    held_out, external = others
     learning = _learning(sources, settings, prepared, held_out)
     splits = learning
     if held_out is not None:

@@ -16,8 +16,9 @@ from braingan.augmentation.leaks import check_choice, check_classes, check_gener
 from braingan.augmentation.synthesis import check_can_write
 from braingan.data.files import fingerprint, read_json, sha256_of, write_json
 from braingan.data.locking import locked
-from braingan.data.split import split_files
+from braingan.data.split import grouping, split_files
 from braingan.data.workplace import CACHE, check_place, claim
+from braingan.entry_points import import_function, source_of
 from braingan.errors import CellsFailedError, SettingsError
 from braingan.evaluation.classifier import build_classifier
 from braingan.evaluation.positive import positive_label
@@ -32,7 +33,7 @@ from braingan.experiment.engines import Engine
 from braingan.experiment.inputs import CellInputs, FoldInputs
 from braingan.experiment.outputs import write_result
 from braingan.experiment.plan import Plan
-from braingan.experiment.result import EXTENDED, BenchmarkResult
+from braingan.experiment.result import EXTENDED, RESULT, BenchmarkResult
 from braingan.experiment.settings import EARLIER, OF_TRAINING, BenchmarkSettings
 from braingan.experiment.settling import settle_precision
 from braingan.experiment.subgroups import subgroup_columns
@@ -85,7 +86,7 @@ def run_benchmark(
     plan = _plan(bench, loaded, sources, extended)
     plan.save()
     _run_all(bench, inputs, engine)
-    with claimed(bench, "result", wait=True):
+    with claimed(bench.out, RESULT, wait=True):
         return write_result(plan, inputs)
 
 
@@ -140,7 +141,9 @@ def _bench(
 ) -> Bench:
     """What cells share; paths are absolute, as a worker may run in another folder."""
     weights = Path(settings.weights).resolve() if settings.weights else None
-    depends_on = {key: value for key, value in asked.items() if key not in MAY_CHANGE}
+    depends_on: dict[str, Any] = {key: value for key, value in asked.items() if key not in MAY_CHANGE}
+    if ":" in settings.model:  # a name says nothing of what stands behind it
+        depends_on["source"] = source_of(import_function(settings.model, "model"), whole_file=True)
     return Bench(
         out=out.resolve(),
         settings=replace(settings, weights=str(weights) if weights else None),
@@ -163,7 +166,7 @@ def _run_all(bench: Bench, inputs: CellInputs, engine: Engine) -> None:
     folds = range(len(inputs.learning))
     own = [GeneratorCell(fold, seed) for fold in folds for seed in seeds]
     expected = expected_cells(settings, len(inputs.learning))
-    with claimed(bench, "inputs", wait=True):  # for workers, and for pictures in reports
+    with claimed(bench.out, "inputs", wait=True):  # for workers, and for pictures in reports
         bench = replace(bench, inputs=inputs.save(bench.out / CACHE))
     todo: list[Cell] = [cell for cell in own if not is_finished(bench.generator_folder(cell.fold, cell.seed))]
     begun = {path.stem for path in (bench.out / "cells").glob("*.json")}
@@ -215,12 +218,14 @@ def _check_generator(stored: StoredGenerator | None, loaded: BenchmarkData, *, a
             "ask for --folds 1, or let each fold train its own"
         )
     fold, split = loaded.inputs.fold(0), loaded.splits[0].split
-    parts = [(fold.test, split)]
-    if fold.learning.test:  # with a test folder all of the data folder may be learned from
-        parts.append((fold.val, fold.learning))
+    scored = [(fold.test, split)]
+    if fold.external is not None:
+        scored.append((fold.external, replace(split, grouped_by=grouping(fold.external))))
+    # With a test folder, all of the data folder may be learned from.
+    held_out = [*scored, (fold.val, fold.learning)] if fold.learning.test else scored
     checked = [check_generator(stored, own, fold.train, part, allow_leakage=allow_leakage)
-               for part, own in parts if len(part)]  # fmt: skip
-    checked.append(check_choice(stored, split, fold.test, allow_leakage=allow_leakage))
+               for part, own in held_out if len(part)]  # fmt: skip
+    checked += [check_choice(stored, own, part, allow_leakage=allow_leakage) for part, own in scored]
     return list(itertools.chain(*checked))
 
 

@@ -28,10 +28,8 @@ NO_VERDICT = (
     "as the spread over seeds means nothing."
 )
 NOT_COMPARED = "No verdict: both sides were run, but they could not be compared; the notes say why."
-ONE_SPLIT = (
-    "All seeds share one split: only its test {unit}s count, and another split would give other numbers; "
-    "--folds 5 tests every {unit} once."
-)
+ONE_SPLIT = "All seeds share one split: only its test {unit}s count, and another split would give other numbers"
+MORE_FOLDS = "; --folds 5 tests every {unit} once"
 ONE_SEED = "One seed shows no spread at all; --seeds 3 or more does."
 ONE_GENERATOR = (
     "One generator serves all seeds, so that another training of it gives another one is in no interval; "
@@ -171,7 +169,10 @@ def caveats(result: BenchmarkResult) -> list[str]:
     if runs_per_arm(result) == 1:
         said.append(ONE_SEED)
     elif result.folds == 1:
-        said.append(ONE_SPLIT.format(unit=unit_of(result)))
+        settings = result.settings
+        given = settings.get("test") or settings.get("generator") or result.splits.get("seed") is None
+        more = "" if given or result.folds_a_repeat > 1 else MORE_FOLDS  # the latter: folds that are not finished
+        said.append(f"{ONE_SPLIT}{more}.".format(unit=unit_of(result)))
     trained = {(own.get("fold", 0), own["seed"]) for own in result.generators}
     if trained and result.settings.get("generator"):
         said.append(GIVEN_GENERATOR)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any
 
+from braingan.evaluation.augmentation import ROTATION, SCALE, SHIFT
+from braingan.evaluation.classifier import WEIGHT_DECAY, ClassifierSettings
 from braingan.experiment.result import EXTENDED, BenchmarkResult
 from braingan.reporting.facts import confidence_text, groups_in, plural, ratios, seeds, summary, unit_of
 
@@ -12,16 +15,27 @@ CLAIM = "CLAIM, 2024 update (Tejani et al., Radiology: Artificial Intelligence 2
 TO_WRITE = (
     "Not covered, because no program knows it: where the images come from and who was included (items 7, 8), how they "
     "were de-identified (11) and acquired (13), who set the labels and how (14 to 18), the sample that was intended "
-    "(21), the patients' characteristics (36)."
+    "(21), the patients' characteristics (36). Nor is the uncertainty of each arm's own scores over patients (29, 37): "
+    "what stands after ± is over training runs."
 )
 _AUGMENTATION = {
-    "real+classic": "strong classic augmentation",
+    "real+classic": "strong classic augmentation besides: one operation of TrivialAugment for each image, milder than "
+    "in its wide space where that would move a slice out of sight or turn it black",
+    "combined+classic": "augmented like real+classic",
     "real+mixup": "mixup and CutMix",
     "natural": "classes as they occur",
     "shuffled": "synthetic images with labels drawn at random, as a negative control",
     "duplicates": "real images again under another seed, as an A/A check",
     "pretrain+finetune": "synthetic images first and real ones after them",
 }
+
+_TRAINED = (
+    f"The learning rate rose to {ClassifierSettings.learning_rate:g} over the first fifth of the steps and fell in a "
+    f"cosine; weight decay was {WEIGHT_DECAY:g}. Where an arm is not said to differ, classes were drawn equally often, "
+    "and images were flipped left and right at random, turned by up to "
+    f"{math.degrees(ROTATION):.0f} degrees, shifted by up to {100 * SHIFT:g} % of their side, scaled by up to "
+    f"{100 * SCALE:g} %, and varied in brightness and contrast. "
+)
 
 _RESAMPLED = {
     "patient": "patients with all their images",
@@ -131,7 +145,7 @@ def _classifiers(result: BenchmarkResult) -> str:
     return (
         f"Classifiers ({settings['model']}, {begun}) were trained with AdamW for {settings['classifier_steps']} steps "
         f"of {settings['classifier_batch_size']} images, equal for all arms, with {plural(seeds(result), 'seed')}. "
-        f"Arms: {named}."
+        f"{_TRAINED if 'folds' in settings else ''}Arms: {named}."
     )  # fmt: skip
 
 
@@ -158,7 +172,7 @@ def _statistics(result: BenchmarkResult) -> str:
     choice = result.choice or {"arm": "the arm with synthetic images"}
     family = sum(own["family"] == "declared" for own in result.comparisons)
     said += [
-        f"The primary contrast, {_declared(result)}, compared {choice['arm']} at the ratio that was best on "
+        f"The primary contrast, {declared_text(result)}, compared {choice['arm']} at the ratio that was best on "
         "validation images with the best arm without synthetic images, both chosen in each fold by macro F1 on "
         "validation images.",
         f"Intervals ({confidence_text(primary)}) and two-sided p-values came from a bootstrap over "
@@ -170,7 +184,7 @@ def _statistics(result: BenchmarkResult) -> str:
     return _joined(said)
 
 
-def _declared(result: BenchmarkResult) -> str:
+def declared_text(result: BenchmarkResult) -> str:
     """When the primary contrast was declared."""
     if any(note.startswith(EXTENDED) for note in result.notes):
         return "of a benchmark that was extended after its start"
@@ -198,10 +212,10 @@ def claim_items(result: BenchmarkResult) -> list[tuple[int, str]]:
         (25, "how networks were trained (with the settings below)", True),
         (26, "how the final model was selected: on validation images", result.choice is not None),
         (28, "measures of performance", True),
-        (29, "statistical significance and uncertainty", primary is not None),
+        (29, "statistical significance and uncertainty of differences", primary is not None),
         (32, "evaluation on internal data", True),
         (33, "testing on external data", bool(settings.get("external"))),
-        (37, "performance with its uncertainty", primary is not None),
+        (37, "differences in performance with their uncertainty", primary is not None),
         (40, "limitations, as far as the design has them", True),
     ]
     return [(number, topic) for number, topic, holds in items if holds]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
 from braingan.data.files import replacing
 from braingan.errors import OutputError
 from braingan.experiment.assembly import result_so_far
-from braingan.experiment.result import BenchmarkResult
+from braingan.experiment.cells import claimed
+from braingan.experiment.plan import PLAN
+from braingan.experiment.result import RESULT, BenchmarkResult
 from braingan.inspection.beside import inspection_beside
 from braingan.reporting.html import Enclosed, write_report
 from braingan.reporting.pictured import pictures_of
@@ -49,6 +52,9 @@ def rewrite_reports(out: Path, *, without_images: bool) -> BenchmarkResult:
     """
     if not out.is_dir():
         raise OutputError(f"{out} is no folder; give the folder of a benchmark")
-    result = result_so_far(out)
-    write_reports(result, out, without_images=without_images)
+    running = (out / PLAN).exists()  # or was, in this version
+    # A benchmark that ends meanwhile waits, and then replaces what is partial.
+    with claimed(out.resolve(), RESULT, wait=True) if running else nullcontext():
+        result = result_so_far(out)
+        write_reports(result, out, without_images=without_images)
     return result

@@ -177,10 +177,10 @@ def test_without_patients_files_are_taken_as_patients_and_the_result_warns(
     found = compare_files(*files, resamples=200)
     names = [row["file"] for row in rows_of(A[:1])]
     assert found.comparison == braingan.compare(TARGETS, A, B, names, resamples=200)
-    assert (found.grouped_by, found.notes) == ("file", (NO_PATIENTS,))
-    assert f"warning: {NO_PATIENTS}" in str(found)
+    assert (found.grouped_by, found.notes) == ("file", (NO_PATIENTS.format("file"),))
+    assert f"warning: {NO_PATIENTS.format('file')}" in str(found)
     assert "patients unknown" in str(found)
-    assert NO_PATIENTS in caplog.text
+    assert NO_PATIENTS.format("file") in caplog.text
 
 
 def test_patients_that_one_of_the_files_knows_are_those_of_both(tmp_path: Path, a: Path, b: Path) -> None:

@@ -6,6 +6,7 @@ import csv
 import html
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -454,6 +455,30 @@ def test_what_leaks_in_one_repeat_is_tested_in_none(write_data: Any, tmp_path: P
     compared = compare_files(predictions, predictions, arm_a="real", arm_b="duplicates").comparison
     assert compared.images == len(tested[0])
     assert compared.difference == pytest.approx(result.comparisons[-1]["difference"])
+
+
+def test_copies_in_a_test_folder_count_once_also_when_its_predictions_are_compared(
+    write_data: Any, tmp_path: Path, real_only: Options
+) -> None:
+    data, test = (write_data(name, seed=seed, metadata=False) for seed, name in enumerate(("plain", "elsewhere")))
+    for number in range(4):
+        shutil.copy(test / "tumor" / "P00_tumor_0.png", test / "tumor" / f"copy{number}.png")
+    options = real_only | {"arms": ["real", "duplicates"], "test": test, "seeds": 3}
+    result = braingan.benchmark(data, tmp_path / "out", **options)
+    assert result.units == {"training": "file", "test": "picture"}
+    found = result.comparisons[0]
+    assert (found["images"], found["patients"]) == (44, 40)
+    predictions = tmp_path / "out" / "predictions.csv"
+    rows = list(csv.DictReader(predictions.read_text().splitlines()))
+    assert {row["picture"] for row in rows if "copy" in row["file"]} == {"test:tumor/P00_tumor_0.png"}
+    compared = compare_files(predictions, predictions, arm_a="real", arm_b="duplicates")
+    assert compared.grouped_by == "picture"
+    assert "every picture was taken as a patient of its own" in compared.notes[0]
+    for name in ("difference", "low", "high", "p_value"):
+        assert getattr(compared.comparison, name) == pytest.approx(found[name])
+    apart = braingan.benchmark(data, tmp_path / "apart", **options, group_duplicates=False)
+    assert apart.units == {"training": "file", "test": "file"}
+    assert apart.comparisons[0]["patients"] == 44
 
 
 def test_patients_of_a_test_folder_count_where_the_data_have_none(

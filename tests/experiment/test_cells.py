@@ -28,9 +28,11 @@ from braingan.data.preparation import PreparedSet, prepare_folder
 from braingan.data.preprocessing import Preprocessing
 from braingan.data.split import everything, split_files
 from braingan.errors import CellsFailedError
+from braingan.experiment.arms import ARMS, Arm, ArmImages, register_arm
 from braingan.experiment.attempts import attempt_in_worker
 from braingan.experiment.cells import Bench
 from braingan.experiment.engines import Engine, share_of_cores
+from braingan.experiment.images import LabelledImages
 from braingan.experiment.inputs import CellInputs, load_inputs
 from braingan.experiment.settings import BenchmarkSettings
 from braingan.generation import registry
@@ -289,6 +291,58 @@ def test_other_weights_to_start_from_make_cells_anew(data: Path, tmp_path: Path,
         stamps.append([path.stat().st_mtime_ns for path in sorted((tmp_path / "out" / "cells").iterdir())])
     assert stamps[0] == stamps[1]
     assert all(before != after for before, after in zip(stamps[1], stamps[2], strict=True))
+
+
+def test_a_classifier_of_ones_own_that_has_changed_makes_cells_anew(
+    data: Path, tmp_path: Path, real_only: Options
+) -> None:
+    source, stamps = (tmp_path / "my_models.py").read_text(), []
+    for added in ("", "", "# another model, for all that can be seen from outside\n"):
+        (tmp_path / "changing_models.py").write_text(source + added)
+        braingan.benchmark(data, tmp_path / "out", **real_only | {"model": "changing_models:tiny"})
+        stamps.append((tmp_path / "out" / "cells" / "real-fold0-seed0.json").stat().st_mtime_ns)
+    assert stamps[0] == stamps[1] < stamps[2]
+
+
+@pytest.mark.usefixtures("own_arms")
+def test_an_arm_of_ones_own_that_has_changed_makes_its_cells_anew(
+    data: Path, tmp_path: Path, real_only: Options
+) -> None:
+    def all_of_them(images: ArmImages) -> LabelledImages:
+        return images.real
+
+    def twice(images: ArmImages) -> LabelledImages:
+        return images.real + images.real
+
+    stamps, seen = [], []
+    for build in (all_of_them, all_of_them, twice):
+        ARMS.registered.pop("mine", None)
+        register_arm("mine")(lambda build=build: Arm(build))
+        result = braingan.benchmark(data, tmp_path / "out", **real_only | {"arms": ["real", "mine"]})
+        stamps.append([(tmp_path / "out" / "cells" / f"{arm}-fold0-seed0.json").stat().st_mtime_ns
+                       for arm in ("real", "mine")])  # fmt: skip
+        seen.append(next(run["n_real"] for run in result.runs if run["arm"] == "mine"))
+    assert stamps[0] == stamps[1]
+    assert stamps[1][0] == stamps[2][0]
+    assert stamps[1][1] < stamps[2][1]
+    assert seen == [seen[0], seen[0], 2 * seen[0]]
+
+
+def test_a_classifier_that_diverges_is_a_failed_cell_with_a_name(
+    data: Path, tmp_path: Path, real_only: Options
+) -> None:
+    (tmp_path / "wild_models.py").write_text(
+        "from torch import nn\n\n\n"
+        "class Wild(nn.Linear):\n"
+        "    def forward(self, images):\n"
+        "        return super().forward(images.flatten(1)) * float('nan')\n\n\n"
+        "def wild(num_classes, in_chans):\n"
+        "    return Wild(in_chans * 32 * 32, num_classes)\n"
+    )
+    options = real_only | {"model": "wild_models:wild", "classifier_precision": "float32"}
+    for _ in range(2):  # nothing of it is taken for finished
+        with pytest.raises(CellsFailedError, match=r"real, fold 0, seed 0 \(.*training diverged: .* are no numbers; "):
+            braingan.benchmark(data, tmp_path / "out", **options)
 
 
 @pytest.mark.parametrize(

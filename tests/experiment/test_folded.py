@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from sklearn.metrics import f1_score
 import braingan
 from braingan import LeakageError, SettingsError
 from braingan.data.folds import Folds
+from braingan.experiment.cells import claimed
+from braingan.experiment.result import RESULT
 
 Options = dict[str, Any]
 Handed = list[set[str]]
@@ -119,6 +122,19 @@ def test_a_generator_is_for_one_fold(data: Path, tmp_path: Path, single: Options
     assert not (tmp_path / "out" / "cells").exists()
 
 
+def test_a_report_does_not_come_between_a_benchmark_that_ends_and_its_files(study: Any, tmp_path: Path) -> None:
+    out = shutil.copytree(study.out, tmp_path / "out")
+    (out / "table.md").unlink()
+    report = threading.Thread(target=braingan.report, args=(out,))
+    with claimed(out, RESULT, wait=True):  # as a benchmark does while it writes
+        report.start()
+        report.join(timeout=1)
+        assert report.is_alive()
+        assert not (out / "table.md").exists()
+    report.join(timeout=120)
+    assert (out / "table.md").exists()
+
+
 # --- another site's images ----------------------------------------------------------------------------------------
 
 
@@ -187,7 +203,8 @@ def test_of_another_site_nothing_is_declared_even_without_a_primary_contrast(
     found = braingan.benchmark(data, tmp_path / "out", **options).external
     assert {own["family"] for own in found["comparisons"]} == {"exploratory"}
     assert found["unit"] == "file"
-    assert {row["patient"] for row in csv.DictReader((tmp_path / "out" / "external.csv").open())} == {""}
+    rows = csv.DictReader((tmp_path / "out" / "external.csv").read_text().splitlines())
+    assert {row["patient"] for row in rows} == {""}
 
 
 def test_no_generator_is_handed_the_other_sites_images(
