@@ -29,6 +29,7 @@ YES_NO = {
 RUNS: dict[str, dict[str, Any]] = {
     "lgg-flair-dcgan-quick": {"preset": "quick", "backend": "dcgan"},
     "lgg-flair-dcgan": {"preset": "standard", "backend": "dcgan", "arms": CONTRAST},
+    "lgg-flair-insert-quick": {"preset": "quick", "backend": "insert", "batch_size": 24},
     "lgg-flair-insert": {"preset": "standard", "backend": "insert", "batch_size": 24, "arms": CONTRAST},
     "lgg-flair-wgan-gp": {"preset": "quick", "backend": "wgan-gp"},
     "lgg-flair-rare": {
