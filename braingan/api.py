@@ -278,6 +278,7 @@ def benchmark(
     batch_size: int = 64,
     classifier_steps: int = 300,
     classifier_batch_size: int = 32,
+    classifier_learning_rate: float = 2e-3,
     split_seed: int = 0,
     margin: float = 0.02,
     positive: str | None = None,
@@ -331,6 +332,7 @@ def benchmark(
         batch_size: images in a step of the generator.
         classifier_steps: optimiser steps of each classifier, equal for all arms.
         classifier_batch_size: images in a step of the classifier.
+        classifier_learning_rate: of the classifiers, at its height; pretrained and large ones need less.
         folds: parts of a cross-validation by patient, each the test part once; 1 is a single split.
         repeats: how often to deal the patients into folds.
         generators: trainings of the generator in each fold; `quick` has one for each seed, at most 3.
@@ -399,6 +401,7 @@ def benchmark(
         precision=precision, classifier_precision=classifier_precision, patience=patience,
         weights=str(weights) if weights else None,
         pretrained=pretrained, classifier_steps=classifier_steps, classifier_batch_size=classifier_batch_size,
+        classifier_learning_rate=classifier_learning_rate,
         split_seed=split_seed, device=device, skip_bad=skip_bad,
         group_duplicates=group_duplicates, drop_leaking=drop_leaking, allow_leakage=allow_leakage,
     )  # fmt: skip

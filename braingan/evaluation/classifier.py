@@ -32,6 +32,7 @@ from braingan.progress import Progress
 
 log = logging.getLogger("braingan")
 
+LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.05
 LOOK_EVERY = 10  # steps: reading a loss waits for the GPU
 
@@ -54,11 +55,14 @@ class ClassifierSettings:
     pretrained: bool = False
     steps: int = 300
     batch_size: int = 32
-    learning_rate: float = 2e-3
+    learning_rate: float = LEARNING_RATE
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch_size < 1:
             raise SettingsError(f"{self.steps} classifier steps of {self.batch_size} images were asked; 1 or more work")
+        if not 0 < self.learning_rate < math.inf:
+            asked = f"a classifier learning rate of {self.learning_rate:g} was asked"
+            raise SettingsError(f"{asked}; above 0 works, such as {LEARNING_RATE:g}")
         if self.weights and self.pretrained:
             raise SettingsError("--weights and --pretrained were both asked; give one of them")
         if self.weights and not self.weights.endswith(".safetensors"):

@@ -198,8 +198,8 @@ class ClassifierCell:
         said = {name: predict(model, own.images, device=device) for name, own in inputs.scored().items()}
         if not all(bool(rows.isfinite().all()) for rows in said.values()):
             raise TrainingDivergedError(
-                "the classifier's training diverged: its probabilities are no numbers; another --model, or "
-                "--classifier-precision float32, may work"
+                "the classifier's training diverged: its probabilities are no numbers; a lower "
+                "--classifier-learning-rate, or --classifier-precision float32, may work"
             )
         scores = score(inputs.test.labels.numpy(), said["test"].numpy())
         synthetic = int(train.synthetic.sum())

@@ -11,7 +11,7 @@ from braingan.data.limits import Limits
 from braingan.data.sampling import check_share
 from braingan.engine.precision import check_precision
 from braingan.errors import OutputError, SettingsError
-from braingan.evaluation.classifier import ClassifierSettings
+from braingan.evaluation.classifier import LEARNING_RATE, ClassifierSettings
 from braingan.experiment.arms import Arm, arms_named
 from braingan.generation.protocol import ClassSampling, check_seed
 from braingan.generation.settings import TrainingSettings
@@ -22,7 +22,7 @@ OF_TRAINING = (
 # What versions did that did not yet note it.
 EARLIER: dict[str, Any] = {
     "precision": "float32", "classifier_precision": "float32", "patience": 0, "share": None, "positive": None,
-    "arms": ["real", "synthetic", "combined"],
+    "arms": ["real", "synthetic", "combined"], "classifier_learning_rate": LEARNING_RATE,
 }  # fmt: skip
 OPTIONAL = {  # their kinds where they are not None
     "weights": (str,), "positive": (str,), "share": (int, float), "train_patients": (int,),
@@ -74,6 +74,7 @@ class BenchmarkSettings:
     pretrained: bool = False
     classifier_steps: int = 300
     classifier_batch_size: int = 32
+    classifier_learning_rate: float = LEARNING_RATE
     split_seed: int = 0
     limit: Mapping[str, int] = field(default_factory=dict)
     limit_patients: Mapping[str, int] = field(default_factory=dict)
@@ -162,6 +163,7 @@ class BenchmarkSettings:
             pretrained=self.pretrained,
             steps=self.classifier_steps,
             batch_size=self.classifier_batch_size,
+            learning_rate=self.classifier_learning_rate,
         )
 
     def to_json(self) -> dict[str, Any]:

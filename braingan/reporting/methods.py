@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from braingan.evaluation.augmentation import ROTATION, SCALE, SHIFT
-from braingan.evaluation.classifier import WEIGHT_DECAY, ClassifierSettings
+from braingan.evaluation.classifier import LEARNING_RATE, WEIGHT_DECAY
 from braingan.experiment.result import EXTENDED, BenchmarkResult
 from braingan.reporting.facts import confidence_text, groups_in, plural, ratios, seeds, summary, unit_of
 
@@ -28,14 +28,6 @@ _AUGMENTATION = {
     "duplicates": "real images again under another seed, as an A/A check",
     "pretrain+finetune": "synthetic images first and real ones after them",
 }
-
-_TRAINED = (
-    f"The learning rate rose to {ClassifierSettings.learning_rate:g} over the first fifth of the steps and fell in a "
-    f"cosine; weight decay was {WEIGHT_DECAY:g}. Where an arm is not said to differ, classes were drawn equally often, "
-    "and images were flipped left and right at random, turned by up to "
-    f"{math.degrees(ROTATION):.0f} degrees, shifted by up to {100 * SHIFT:g} % of their side, scaled by up to "
-    f"{100 * SCALE:g} %, and varied in brightness and contrast. "
-)
 
 _RESAMPLED = {
     "patient": "patients with all their images",
@@ -145,8 +137,20 @@ def _classifiers(result: BenchmarkResult) -> str:
     return (
         f"Classifiers ({settings['model']}, {begun}) were trained with AdamW for {settings['classifier_steps']} steps "
         f"of {settings['classifier_batch_size']} images, equal for all arms, with {plural(seeds(result), 'seed')}. "
-        f"{_TRAINED if 'folds' in settings else ''}Arms: {named}."
+        f"{_trained(settings)}Arms: {named}."
     )  # fmt: skip
+
+
+def _trained(settings: dict[str, Any]) -> str:
+    if "folds" not in settings:  # of the earlier format: it may have been otherwise
+        return ""
+    rate = settings.get("classifier_learning_rate", LEARNING_RATE)
+    return (
+        f"The learning rate rose to {rate:g} over the first fifth of the steps and fell in a cosine; weight decay was "
+        f"{WEIGHT_DECAY:g}. Where an arm is not said to differ, classes were drawn equally often, and images were "
+        f"flipped left and right at random, turned by up to {math.degrees(ROTATION):.0f} degrees, shifted by up to "
+        f"{100 * SHIFT:g} % of their side, scaled by up to {100 * SCALE:g} %, and varied in brightness and contrast. "
+    )
 
 
 def _described(arm: str) -> str:

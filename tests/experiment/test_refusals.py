@@ -32,6 +32,7 @@ def asked(tiny: Options, tiny_model: str) -> Options:
         ({"generators": 2}, "2 generators and 1 seeds were asked"),
         ({"limit": {"tumor": "60.7"}}, "--limit tumor=60.7 was asked; CLASS=NUMBER works"),
         ({"limit": {"tumour": 6}}, "a limit for class 'tumour' was asked; the data have no_tumor, tumor"),
+        ({"classifier_learning_rate": 0}, "a classifier learning rate of 0 was asked; above 0 works, such as 0.002"),
         ({"margin": 2}, "margin 2 was asked; above 0 and below 1 works"),
         ({"arms": ["real+mixup"], "classifier_batch_size": 1}, r"arm 'real\+mixup' mixes images, and batches of 1"),
     ],

@@ -11,7 +11,7 @@ from PIL import Image
 
 import braingan
 from braingan.errors import OutputError
-from braingan.experiment.result import summarise
+from braingan.experiment.result import EXTENDED, summarise
 from braingan.reporting.figures import macro_figure
 from braingan.reporting.html import Enclosed, write_report
 from braingan.reporting.write import rewrite_reports
@@ -166,6 +166,39 @@ def test_leaks_and_missing_cells_come_before_the_verdict(make_result: Maker, tmp
     assert len([own for own in page.of("p") if own.get("role") == "alert"]) == 2
 
 
+def test_the_table_says_when_the_contrast_was_declared_and_of_none_nothing(make_result: Maker, tmp_path: Path) -> None:
+    result = make_result()
+    head = "On top, in bold, the primary contrast, "
+    assert f"{head}declared before the runs:" in words(Page(written(result, tmp_path)))
+    extended = make_result(notes=[f"{EXTENDED} (seeds 3, now 5): ..."])
+    assert f"{head}of a benchmark that was extended after its start:" in words(Page(written(extended, tmp_path)))
+    declared = [own for own in result.comparisons if not own["primary"]]
+    assert head not in words(Page(written(make_result(comparisons=declared, choice=None), tmp_path)))
+
+
+def test_more_folds_are_advised_only_where_they_can_be_had(make_result: Maker, tmp_path: Path) -> None:
+    result, advice = make_result(), "--folds 5 tests every patient once"
+    assert advice in words(Page(written(result, tmp_path)))
+    for own in (
+        {"settings": result.settings | {"test": "tomorrow"}},
+        {"settings": result.settings | {"generator": "run"}},
+        {"settings": result.settings | {"folds": 5}},  # of which one is finished
+        {"splits": result.splits | {"seed": None}},  # given
+    ):
+        page = words(Page(written(replace(result, **own), tmp_path)))
+        assert "All seeds share one split: only its test patients count" in page
+        assert advice not in page
+
+
+def test_of_three_classes_no_patient_is_called_positive(make_result: Maker, make_out: Any, tmp_path: Path) -> None:
+    for classes, told in ((("healthy", "tumor"), True), (("glioma", "meningioma", "pituitary"), False)):
+        out = make_out(make_result(classes=classes), tmp_path / str(told))
+        braingan.report(out)
+        page = words(Page((out / "report.html").read_text()))
+        assert "Mean probability: of a patient's images." in page
+        assert ("Any slice: a patient is positive" in page) == told
+
+
 def test_a_result_without_a_contrast_says_that_there_is_no_verdict(make_result: Maker, tmp_path: Path) -> None:
     bare = make_result(comparisons=[], choice=None, recommended_ratio=None)
     said = words(Page(written(bare, tmp_path)))
@@ -315,3 +348,7 @@ def test_a_result_with_all_that_may_come_is_shown(make_result: Maker, tmp_path: 
     assert "site: <b>A</b>930.500 +1.0-10.0 to +20.0" in said
     assert "18 images of 6 patients from another folder" in said
     assert f"combined{100 * share:.0f} %" in said
+    nothing = group | {"difference": None, "low": None, "high": None}
+    for choice, reason in ((result.choice, "too few patients"), (None, "no primary contrast")):
+        page = words(Page(written(replace(full, subgroups=[nothing], choice=choice), tmp_path)))
+        assert f"site: <b>A</b>930.500 –{reason}" in page  # noqa: RUF001

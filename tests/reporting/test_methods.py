@@ -18,6 +18,9 @@ def test_the_paragraph_is_made_of_the_facts_of_the_result(make_result: Maker) ->
         "In each fold, a generator (dcgan) was trained on the training part alone, for at most 1000 steps of 64",
         "(ratio): 0.5.",
         "Classifiers (resnet10t, from random weights) were trained with AdamW for 300 steps of 32 images",
+        "The learning rate rose to 0.002 over the first fifth of the steps and fell in a cosine",
+        "weight decay was 0.05.",
+        "turned by up to 10 degrees, shifted by up to 6 % of their side",
         "compared combined at the ratio that was best on validation images",
         "A further 2 comparisons with real images alone",
         "A difference of 2 points was taken",
@@ -38,6 +41,14 @@ def test_it_says_nothing_that_was_not_done(make_result: Maker) -> None:
     numbers = {number for number, _ in claim_items(bare)}
     assert not numbers & {20, 26, 29, 33, 37}
     assert {20, 26, 29, 37} <= {number for number, _ in claim_items(result)}
+
+
+def test_the_learning_rate_is_the_one_that_was_asked_for(make_result: Maker) -> None:
+    result = make_result()
+    slow = replace(result, settings=result.settings | {"classifier_learning_rate": 1e-4})
+    assert "The learning rate rose to 0.0001 " in methods(slow)[2]
+    before = {name: value for name, value in result.settings.items() if name != "folds"}  # of the earlier format
+    assert "learning rate" not in methods(replace(result, settings=before))[2]
 
 
 def test_limits_and_another_site_are_told(make_result: Maker) -> None:
