@@ -73,7 +73,8 @@ class FileComparison:
         p_value = "p < 0.0001" if found.p_value < 0.0001 else f"p = {found.p_value:.3g}"
         rows = zip("ab", (found.value_a, found.value_b), self.files, self.arms, found.runs, strict=True)
         positive = f" (positive: {self.positive})" if self.positive else ""
-        units = f"{found.patients} patients" if self.grouped_by == "patient" else "patients unknown"
+        known = {"patient": f"{found.patients} patients", PICTURE: f"{found.patients} pictures, patients unknown"}
+        units = known.get(self.grouped_by, "patients unknown")
         return "\n".join(
             [
                 f"{found.metric}, b minus a: {found.difference:+.4f}, {100 * found.confidence:g} % interval "

@@ -473,6 +473,7 @@ def test_copies_in_a_test_folder_count_once_also_when_its_predictions_are_compar
     assert {row["picture"] for row in rows if "copy" in row["file"]} == {"test:tumor/P00_tumor_0.png"}
     compared = compare_files(predictions, predictions, arm_a="real", arm_b="duplicates")
     assert compared.grouped_by == "picture"
+    assert "40 pictures, patients unknown, 44 images" in str(compared)
     assert "every picture was taken as a patient of its own" in compared.notes[0]
     for name in ("difference", "low", "high", "p_value"):
         assert getattr(compared.comparison, name) == pytest.approx(found[name])
