@@ -358,7 +358,8 @@ def benchmark(
         patience: end a generator's training after so many measurements without better samples; 0 for never.
         hyperparameters: of the backend, as NAME=VALUE; repeat for more.
         skip_bad: go on without files that cannot be read.
-        group_duplicates: where no patients are known, keep images of the same picture on one side of the split.
+        group_duplicates: where no patients are known, keep images of the same picture on one side of the split, and
+            count them as one.
         drop_leaking: score without test images that show the same picture as a training image.
         allow_leakage: go on in spite of a leak, and mark the result in red. For research.
         config: result.json of another run: take its settings and its split. Other settings stay out then.

@@ -269,20 +269,19 @@ def tested_files(result: BenchmarkResult) -> list[dict[str, Any]]:
 
 
 def chosen_text(result: BenchmarkResult) -> list[str]:
-    """What was chosen on validation images, a line for each side of the primary contrast, and what recipes do in it."""
+    """What was chosen on validation images, a line a side; and how the sides differ where only the images do."""
     if result.choice is None:
         return []
     sides, unit = (("With synthetic images", "augmented"), ("Best without", "baseline")), unit_of(result, "training")
-    alike = next((own for own in result.comparisons
-                  if own["family"] == "exploratory" and own["baseline"] != BASELINE), None)  # fmt: skip
-    said = (
-        f"With the same augmentation on both sides, against {alike['baseline']}: {points_text(alike['difference'])} "
-        f"points ({interval_text(alike)}), exploratory."
-        if alike
-        else ""
-    )
-    return [f"{name} (chosen on validation {unit}s in each fold): {counted(result.choice[side])}."
-            for name, side in sides] + [said] * bool(said)  # fmt: skip
+    chosen = [f"{name} (chosen on validation {unit}s in each fold): {counted(result.choice[side])}."
+              for name, side in sides]  # fmt: skip
+    alike = [
+        f"With the same augmentation on both sides, against {own['baseline']}: {points_text(own['difference'])} points "
+        f"({interval_text(own)}), exploratory."
+        for own in result.comparisons
+        if own["family"] == "exploratory" and own["baseline"] != BASELINE
+    ]
+    return chosen + alike
 
 
 def ratios(result: BenchmarkResult) -> str:
