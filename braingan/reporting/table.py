@@ -38,7 +38,7 @@ SCORES = "Training images of each arm (real, synthetic) and its scores on the te
 BY_CLASS = "F1 of each class, mean over runs:"
 AGAINST = (
     "Differences in points with intervals; p after Holm's correction. Primary and exploratory: with synthetic images "
-    "against best without, but where another arm is named. Others: macro F1 against real."
+    "against best without, or against the arm that is named. Others: macro F1 against real."
 )
 SHORT = {"average precision": "AP", "sensitivity at 0.90": "sens. 0.90", "sensitivity at 0.95": "sens. 0.95",
          "specificity reached, 0.90": "spec.", "specificity reached, 0.95": "spec.",
