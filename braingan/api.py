@@ -70,7 +70,7 @@ def train(
         split: split file; only its training part is learned from. Without one, all images are.
         class_sampling: show every class equally often, or as often as it occurs.
         precision: of convolutions and products; `auto` times a few steps of each and keeps the quickest.
-        compile: pass the networks through torch.compile; pays on a GPU in long runs.
+        compile: pass the networks through torch.compile; slower on the CPUs that were tried, untried on a GPU.
         patience: end after so many measurements (one in 100 steps) without better samples; 0 for never.
         checkpoint_every: steps between two checkpoints; without it, one a minute.
         resume: start, go on where a stopped training of this folder left off, or return at once if it is finished.
@@ -85,7 +85,7 @@ def train(
         BrainganError: see `braingan.errors`; settings are refused before training starts.
     """
     from braingan.data.preparation import prepare_folder
-    from braingan.data.split import everything, load_split, locate
+    from braingan.data.split import given_split, locate
     from braingan.data.workplace import CACHE, check_place
     from braingan.engine.team import launch
     from braingan.errors import OutputError
@@ -110,7 +110,7 @@ def train(
         lambda: prepare_folder(Path(data), settings.preprocessing, run / CACHE, skip_bad=skip_bad)
     )
     check_settings(settings, prepared.spec, how)
-    parts = load_split(Path(split), prepared) if split else everything(prepared)
+    parts = given_split(Path(split) if split else None, prepared)
     located = locate(parts, prepared)
     chosen, held_out = prepared.select(located.train), prepared.select(located.val)
     return train_generator(chosen, parts, settings, run, reference=held_out, resume=resume, how=how).generator

@@ -326,6 +326,27 @@ def test_a_generator_that_has_seen_the_other_sites_patients_is_refused(
         braingan.benchmark(data, tmp_path / "out", **judged, generator=tmp_path / "run", external=later)
 
 
+def test_a_generator_that_has_seen_what_limits_leave_out_is_refused(
+    study: Study, honest: Path, tmp_path: Path, judged: Options
+) -> None:
+    options = judged | {"generator": honest, "split": study.split, "limit": {"tumor": 5}}
+    with pytest.raises(LeakageError, match=r"trained on \d+ images that limits leave out of the training part"):
+        braingan.benchmark(study.data, tmp_path / "out", **options)
+    assert not (tmp_path / "out" / "asked.json").exists()
+    allowed = braingan.benchmark(study.data, tmp_path / "out", **options, allow_leakage=True)
+    assert len(allowed.leakage) == 1
+
+
+def test_a_generator_that_knows_the_validation_images_beside_a_test_folder_is_told_of(
+    study: Study, tmp_path: Path, tiny: Options, judged: Options
+) -> None:
+    braingan.train(study.data, tmp_path / "run", **tiny)
+    result = braingan.benchmark(study.data, tmp_path / "out", **judged, test=study.test, generator=tmp_path / "run")
+    count = len(result.split["val"])
+    assert result.leakage == []
+    assert any(f"has learned from {count} of the {count} validation images" in note for note in result.notes)
+
+
 # --- honest generators --------------------------------------------------------------------------------------------
 
 
@@ -355,6 +376,7 @@ def test_an_honest_generator_of_a_benchmark_with_a_test_folder_passes_the_same_a
     generator = tmp_path / "first" / "generators" / "fold0-seed0"
     result = braingan.benchmark(study.data, tmp_path / "again", **judged, test=study.test, generator=generator)
     assert result.leakage == []
+    assert not any("validation images" in note for note in result.notes)
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from braingan.data.held_out import prepare_test
 from braingan.data.pictures import write_png
 from braingan.data.preparation import PreparedSet, prepare_folder
 from braingan.data.reading import read_images
-from braingan.data.split import Split, everything, load_split, locate, with_test
+from braingan.data.split import Split, given_split, locate, with_test
 from braingan.data.workplace import CACHE, check_place, claim
 from braingan.duplicates.seen import SEEN
 from braingan.errors import OutputError, SettingsError
@@ -69,7 +69,7 @@ def augment_folder(
     stored = _sized(load_run(generator), tumor_size) if generator else None
     preprocessing = stored.preprocessing if stored else settings.preprocessing
     prepared = prepare_folder(data, preprocessing, out / CACHE, skip_bad=skip_bad)
-    split = load_split(split_file, prepared) if split_file else everything(prepared)
+    split = given_split(split_file, prepared)
     parts = locate(split, prepared)
     train = prepared.select(parts.train)
     held_out = [(prepared.select([*parts.val, *parts.test]), split)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 from braingan.data.held_out import synthetic_files
 from braingan.data.preparation import PreparedSet
@@ -50,14 +51,9 @@ def check_generator(
     Raises:
         LeakageError: some of its training images, or others of their patients, are held out.
     """
-    found = find_leak(stored.seen, looks_of(held_out), looks_of(train))
-    by_patient = stored.split.grouped_by == split.grouped_by == "patient"
-    patients = {file.group for file in stored.split.train} if by_patient else set()
-    records = held_out.source.records
-    seen = [record.file for record, leaked in zip(records, found.leaked, strict=True)
-            if leaked or record.group in patients]  # fmt: skip
+    seen, shared = seen_and_shared(stored, split, train, held_out)
     if not seen:
-        _warn([record.file for record, both in zip(records, found.shared, strict=True) if both])
+        _warn(shared)
         return []
     what = (
         f"leak: the generator in {stored.folder} was trained on {len(seen)} held-out images or on others of their "
@@ -67,6 +63,44 @@ def check_generator(
         what, "train one on the training part alone, or use its own split with "
         f"--split {stored.folder / 'split.json'}", allow_leakage=allow_leakage,
     )  # fmt: skip
+
+
+def seen_and_shared(
+    stored: StoredGenerator, split: Split, train: PreparedSet, images: PreparedSet
+) -> tuple[list[str], list[str]]:
+    """Names of images that a generator has seen, or others of their patients; and of those that `train` shows, too.
+
+    Args:
+        stored: the generator.
+        split: of the images; patients are compared where both sides know them.
+        train: the training part.
+        images: what may have been seen.
+    """
+    found = find_leak(stored.seen, looks_of(images), looks_of(train))
+    by_patient = stored.split.grouped_by == split.grouped_by == "patient"
+    patients = {file.group for file in stored.split.train} if by_patient else set()
+    records = images.source.records
+    seen = [record.file for record, leaked in zip(records, found.leaked, strict=True)
+            if leaked or record.group in patients]  # fmt: skip
+    return seen, [record.file for record, both in zip(records, found.shared, strict=True) if both]
+
+
+def check_left_out(
+    stored: StoredGenerator, split: Split, train: PreparedSet, left_out: PreparedSet, *, allow_leakage: bool
+) -> list[str]:
+    """Refuse a generator that has seen images which limits keep from the arms without it.
+
+    Args, returns and raises as `check_generator`. Some images of a patient may be left out and others not, so that
+    patients say nothing.
+    """
+    seen, _ = seen_and_shared(stored, replace(split, grouped_by="file"), train, left_out)
+    if not seen:
+        return []
+    what = (
+        f"leak: the generator in {stored.folder} was trained on {len(seen)} images that limits leave out of the "
+        f"training part ({some_names(seen)})"
+    )
+    return _said(what, "leave the limits out, or train one on what they keep", allow_leakage=allow_leakage)
 
 
 def check_choice(stored: StoredGenerator, split: Split, test: PreparedSet, *, allow_leakage: bool) -> list[str]:

@@ -202,11 +202,14 @@ def _write_metadata(folder: Path, below: str, entries: Sequence[Entry]) -> None:
 
 def _text(entry: Entry) -> dict[str, str]:
     """PNG text chunks: whoever finds the file alone learns whether it shows a patient, and what made it."""
-    nobody = "Synthetic image made by a generative model; it shows no patient. Not for diagnosis."
+    unexamined = (
+        "Synthetic image made by a generative model; whether it resembles a training image was not examined. "
+        "Not for diagnosis."
+    )
     canvas = {"Canvas-SHA256": str(entry["canvas_sha256"])} if "canvas" in entry else {}
     return {
         "Software": f"braingan {version('braingan')}",
-        "Comment": SHOWS_PATIENTS if canvas else nobody,
+        "Comment": SHOWS_PATIENTS if canvas else unexamined,
         "Synthetic": "true",
         **canvas,
         "Backend": str(entry["backend"]),

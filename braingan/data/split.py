@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -79,8 +79,13 @@ class Split:
         """From what `to_json` gave.
 
         Raises:
-            SplitError: something is missing, or a group stands in two parts.
+            SplitError: something is missing, a group stands in two parts, or there are several splits (see `Folds`).
         """
+        if isinstance(value, Mapping) and "folds" in value:
+            raise SplitError(
+                "this is a file of splits, of several folds or with limits, and a single split is needed; split.json "
+                "of a benchmark with --folds 1 and without limits works"
+            )
         try:
             parts = {part: tuple(SplitFile(**file) for file in value.get(part, ())) for part in PARTS}
             split = cls(**parts, grouped_by=value["grouped_by"], seed=value.get("seed"))
@@ -199,8 +204,10 @@ def check_sufficient(prepared: PreparedSet, labels: np.ndarray, groups: np.ndarr
         raise SplitError(f"the largest class has {most} images; a split needs at least {FOLDS}")
 
 
-def load_split(path: Path, prepared: PreparedSet) -> Split:
-    """Read a split file, less the files that were left out because they cannot be read."""
+def given_split(path: Path | None, prepared: PreparedSet) -> Split:
+    """Read a split file, less the files that cannot be read; without one, all images are for training."""
+    if path is None:
+        return everything(prepared)
     return Split.load(path).without({bad.file for bad in prepared.bad_files})
 
 
@@ -211,9 +218,8 @@ def with_test(learning: Split, prepared: PreparedSet, held_out: PreparedSet) -> 
         SplitError: a patient is in both.
     """
     known = prepared.source.has_patients and held_out.source.has_patients
-    without: GroupedBy = "twins" if learning.grouped_by == "twins" else "file"
     files = split_files(held_out, range(len(held_out)))
-    split = replace(learning, test=files, grouped_by="patient" if known else without)
+    split = replace(learning, test=files, grouped_by="patient" if known else learning.grouped_by)
     split.refuse_shared_groups()
     return split
 

@@ -87,15 +87,40 @@ def build_classifier(settings: ClassifierSettings, spec: ImageSpec) -> nn.Module
         near = timm.list_models(f"*{settings.model[:6]}*")[:3]
         hint = f"did you mean {', '.join(near)}?" if near else "`timm.list_models()` lists the names"
         raise SettingsError(f"timm has no model {settings.model!r}; {hint}")
-    return _timm_model(settings, classes, channels)
+    return _timm_model(settings, spec)
 
 
-def _timm_model(settings: ClassifierSettings, classes: int, channels: int) -> nn.Module:
+def check_classifier(settings: ClassifierSettings, spec: ImageSpec) -> None:
+    """Build a classifier and show it an image: what it would refuse after hours is refused now.
+
+    Raises:
+        SettingsError: it cannot be had, cannot read images of this size, or does not give a logit for each class.
+    """
+    size, classes = spec.size, len(spec.classes)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        model = build_classifier(settings, spec).eval()
+        try:
+            given = tuple(model(torch.zeros(2, spec.channels, size, size)).shape)
+        except Exception as error:  # models refuse sizes in many ways
+            raise SettingsError(
+                f"--model {settings.model} cannot read images of {size}x{size} pixels ({_one_line(error)}); another "
+                "--size or --model may work"
+            ) from error
+    if given != (2, classes):
+        raise SettingsError(
+            f"--model {settings.model} gave {given} for 2 images of {classes} classes; (2, {classes}), logits, works"
+        )
+
+
+def _timm_model(settings: ClassifierSettings, spec: ImageSpec) -> nn.Module:
+    known = timm.models.get_pretrained_cfg(settings.model)
+    sized = {"img_size": spec.size} if known and known.fixed_input_size else {}  # transformers, made for one size
+    kind = {"num_classes": len(spec.classes), "in_chans": spec.channels} | sized
     try:
-        model: nn.Module = timm.create_model(settings.model, num_classes=classes, in_chans=channels)
+        model: nn.Module = timm.create_model(settings.model, **kind)
     except Exception as error:  # its many models refuse sizes and channels in as many ways
-        reason = _one_line(error)
-        raise SettingsError(f"timm cannot make {settings.model} for {channels} channel(s): {reason}") from error
+        made = f"{spec.channels} channel(s)" + (f" of {spec.size}x{spec.size} pixels" if sized else "")
+        raise SettingsError(f"timm cannot make {settings.model} for {made}: {_one_line(error)}") from error
     weights = _download(model, settings.model) if settings.pretrained else settings.weights
     return _with_weights(model, weights) if weights else model
 

@@ -182,9 +182,13 @@ def _notes_of_generator(plan: Plan, cells: Iterable[ClassifierCell]) -> list[str
             notes.append(f"Edited slices: {UNGROUPED}.")
     real = [name for label, name in enumerate(plan.classes) if label not in labels_made(generator)]
     if real:
-        notes.append(
-            f"The generator cannot make {', '.join(real)}: in the arm `synthetic`, images of that class are real."
+        alone = any(cell.arm == "synthetic" for cell in cells)
+        where = (
+            ": in the arm `synthetic`, images of that class are real"
+            if alone
+            else ": images of that class are all real"
         )
+        notes.append(f"The generator cannot make {', '.join(real)}{where}.")
     return notes
 
 

@@ -85,7 +85,7 @@ def choose(
     if not baselines or not families or not all(len(own) for own in targets.values()):
         return None
     family = next((name for name in PREFERRED if name in families), min(families))
-    augmented = [label for label, (arm, _) in labels.items() if arm == family]
+    augmented = _by_ratio(labels, family)
     scores = {label: [_mean_f1(pooled[label].validation[fold], targets[fold]) for fold in sorted(targets)]
               for label in (*baselines, *augmented)}  # fmt: skip
     counterpart = next((label for label in baselines if arms[labels[label][0]].recipe == arms[family].recipe), None)
@@ -113,6 +113,11 @@ def no_verdict(settings: BenchmarkSettings) -> list[str]:
         f"the verdict will be under-powered: it takes {FEWEST_RUNS} training runs, and there will be {runs}; "
         f"--seeds {FEWEST_RUNS} or more{also} would do"
     ]
+
+
+def _by_ratio(labels: Mapping[str, tuple[str, float]], arm: str) -> list[str]:
+    """The labels of an arm, the smallest ratio first: it is taken where others are no better."""
+    return sorted((label for label, (name, _) in labels.items() if name == arm), key=lambda label: labels[label][1])
 
 
 def _best(names: Sequence[str], scores: Mapping[str, Sequence[float]]) -> list[str]:
@@ -221,5 +226,4 @@ def recommended_ratio(
         return None
     if primary["verdict"] != "helps":
         return 0.0
-    ratios = [label for label, (arm, _) in labels.items() if arm == choice.arm]
-    return labels[max(ratios, key=lambda label: float(np.mean(choice.scores[label])))][1]
+    return labels[max(_by_ratio(labels, choice.arm), key=lambda label: float(np.mean(choice.scores[label])))][1]

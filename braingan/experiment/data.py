@@ -107,7 +107,7 @@ class BenchmarkData:
             f"Intervals and p-values take each {self.units['test']} for independent of the others, and where "
             "patients have several, intervals are too narrow."
         )
-        if first.grouped_by != "patient" and self.inputs.everything.source.has_patients:
+        if first.grouped_by == "patient" and self.units["test"] != "patient":
             notes.append(
                 "The test folder has no patient ids: its images may be of patients who are in training, and scores may "
                 f"be too good. {narrow} A metadata.csv with a column `patient` in it mends both."
@@ -158,7 +158,7 @@ def load_data(
     prepared = prepare_folder(sources.data, preprocessing, cache, skip_bad=skip_bad)
     settings.limits.check(prepared.source.classes)
     if sources.splits:
-        prepared = _grouped_as(prepared, sources.splits)
+        prepared = _grouped_as(prepared, sources.splits, apart=sources.test is not None)
     elif settings.group_duplicates:
         prepared = grouped(prepared)
     others = [prepare_test(folder, prepared, preprocessing, cache, skip_bad=skip_bad) if folder else None
@@ -170,15 +170,17 @@ def load_data(
     splits = learning
     if held_out is not None:
         splits = Folds(tuple(replace(fold, split=with_test(fold.split, prepared, held_out)) for fold in learning.folds))
+        for fold in splits.folds:
+            fold.refuse_shared_groups()
     _check_repeats(splits, settings.repeats)
     loaded = BenchmarkData(CellInputs(prepared, learning, held_out, external), splits)
     loaded = _with_real_images(loaded, allow_leakage=settings.allow_leakage)
     for number in range(len(learning)):
-        _check_classes(loaded, number)
+        _check_classes(loaded, number, given=sources.splits is not None)
     loaded = _without_twins(loaded, settings)
     _check_given_test(sources, loaded, splits)
     for number in range(len(learning)):
-        _check_classes(loaded, number)
+        _check_classes(loaded, number, given=sources.splits is not None)
     return loaded
 
 
@@ -210,11 +212,12 @@ def _learning(
     return Folds(tuple(_limited(prepared, split, settings, number) for number, split in enumerate(found)))
 
 
-def _grouped_as(prepared: PreparedSet, splits: Folds) -> PreparedSet:
-    """Where no patients are known: what a given split keeps together."""
+def _grouped_as(prepared: PreparedSet, splits: Folds, *, apart: bool) -> PreparedSet:
+    """Where no patients are known: what a given split keeps together; test images may be `apart`, in another folder."""
     if prepared.source.has_patients:
         return prepared
-    groups = {file.file: file.group for fold in splits.folds for file in fold.files}
+    own = [replace(fold, split=replace(fold.split, test=())) for fold in splits.folds] if apart else splits.folds
+    groups = {file.file: file.group for fold in own for file in fold.files}
     records = [replace(record, group=groups.get(record.file, record.group)) for record in prepared.source.records]
     return replace(prepared, source=ImageSet(records, prepared.source.classes))
 
@@ -356,7 +359,7 @@ def _check_given_test(sources: Sources, loaded: BenchmarkData, before: Folds) ->
         )
 
 
-def _check_classes(loaded: BenchmarkData, number: int) -> None:
+def _check_classes(loaded: BenchmarkData, number: int, *, given: bool) -> None:
     classes, fold = loaded.classes, loaded.inputs.fold(number)
     if len(classes) < 2:
         raise SettingsError(f"the data have one class ({classes[0]}); a classifier needs at least two")
@@ -369,4 +372,5 @@ def _check_classes(loaded: BenchmarkData, number: int) -> None:
                 f"{missing[0]!r} has none left: this test set cannot score it; take another"
             )
         if missing:
-            raise SplitError(f"the {part} part has no image of class {missing[0]!r}; another --split-seed may have")
+            remedy = "give a split that has" if given else "another --split-seed may have"
+            raise SplitError(f"the {part} part has no image of class {missing[0]!r}; {remedy}")

@@ -24,7 +24,7 @@ class Plan:
         bench: what its cells share.
         splits: which images are for what.
         classes: names in label order.
-        places: names of the folders that were given, by option.
+        places: names of what was given, by option: folders, and the file of weights with its hash.
         preprocessing: how images are prepared.
         bad_files: what was left out because it could not be read: `file`, `reason`.
         notes: what a reader must know of the images.

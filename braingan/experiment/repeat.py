@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from braingan.data.files import sha256_of
 from braingan.data.folds import Folds
 from braingan.errors import SettingsError
 from braingan.experiment.result import BenchmarkResult
 from braingan.experiment.settings import DEFAULT_PRESET, FIELDS, PRESETS, BenchmarkSettings, option_of
+from braingan.generation.storage import MODEL
 
-FREE = {"device", "skip_bad", "allow_leakage"}  # may differ from the run that is repeated
-FOLDERS = ("test", "external", "generator")
+FREE = {"device", "skip_bad", "allow_leakage", "weights"}  # may differ from the run that is repeated
+GIVEN = ("test", "external", "generator", "weights")  # a result names them; they have to be given again
 
 
 def settings_and_splits(
@@ -53,12 +55,26 @@ def settings_and_splits(
     if changed:
         option = option_of(changed[0])
         raise SettingsError(f"--config and {option} were both asked; --config brings its own settings: leave one out")
-    for name in FOLDERS:
-        used, given = before.settings.get(name), folders[name]
+    again = folders | {"weights": Path(asked.weights) if asked.weights else None}
+    for name in GIVEN:
+        used, given = before.settings.get(name), again[name]
         if bool(used) != bool(given):
             was = f"with --{name} {used}" if used else f"without --{name}"
             raise SettingsError(f"{config} was made {was}; repeat it {was}")
+    _check_same(before, config, again)
     skip_bad = asked.skip_bad or settings.skip_bad
     allow_leakage = asked.allow_leakage or settings.allow_leakage
-    settings = replace(settings, device=asked.device, skip_bad=skip_bad, allow_leakage=allow_leakage)
+    settings = replace(
+        settings, device=asked.device, skip_bad=skip_bad, allow_leakage=allow_leakage, weights=asked.weights
+    )
     return settings, Folds.from_json(before.splits)
+
+
+def _check_same(before: BenchmarkResult, config: Path, again: dict[str, Path | None]) -> None:
+    """Refuse another generator, or other weights to start from, than those of the result."""
+    hashes = {own["sha256"] for own in before.generators}
+    known = {"generator": hashes, "weights": {before.settings.get("weights_sha256")} - {None}}
+    for name, file in (("generator", MODEL), ("weights", "")):
+        given = again[name]
+        if given is not None and known[name] and (given / file).exists() and sha256_of(given / file) not in known[name]:
+            raise SettingsError(f"{config} was made with another --{name} than {given}; repeat it with that one")

@@ -9,10 +9,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from braingan.augmentation.counts import synthetic_counts
-from braingan.augmentation.leaks import check_choice, check_classes, check_generator
+from braingan.augmentation.leaks import (
+    check_choice,
+    check_classes,
+    check_generator,
+    check_left_out,
+    seen_and_shared,
+)
 from braingan.augmentation.synthesis import check_can_write
 from braingan.data.files import fingerprint, read_json, sha256_of, write_json
 from braingan.data.locking import locked
@@ -20,7 +24,7 @@ from braingan.data.split import grouping, split_files
 from braingan.data.workplace import CACHE, check_place, claim
 from braingan.entry_points import import_function, source_of
 from braingan.errors import CellsFailedError, SettingsError
-from braingan.evaluation.classifier import build_classifier
+from braingan.evaluation.classifier import check_classifier
 from braingan.evaluation.positive import positive_label
 from braingan.experiment.arms import ARMS, BUILT_IN, Arm
 from braingan.experiment.attempts import FAILED, Attempt, run_cells
@@ -34,7 +38,7 @@ from braingan.experiment.inputs import CellInputs, FoldInputs
 from braingan.experiment.outputs import write_result
 from braingan.experiment.plan import Plan
 from braingan.experiment.result import EXTENDED, RESULT, BenchmarkResult
-from braingan.experiment.settings import EARLIER, OF_TRAINING, BenchmarkSettings
+from braingan.experiment.settings import EARLIER, OF_TRAINING, BenchmarkSettings, option_of
 from braingan.experiment.settling import settle_precision
 from braingan.experiment.subgroups import subgroup_columns
 from braingan.generation.registry import BACKENDS
@@ -49,6 +53,8 @@ log = logging.getLogger("braingan")
 MAY_CHANGE = {"device", "seeds", "generators", "arms", "curve", "margin", "positive"}
 DECLARED = ("seeds", "generators", "arms", "margin")  # of these, those that a verdict depends on
 DECLARATION = "declared.json"
+# What a given generator brings with it.
+OF_GIVEN = ("backend", "size", "channels", "steps", "batch_size", "class_sampling")
 
 
 def run_benchmark(
@@ -83,26 +89,29 @@ def run_benchmark(
         trains = stored is None and any(arm.uses_synthetic for arm in settings.registered_arms().values())
         settings = settle_precision(out, settings, inputs.fold(0), trains=trains)
     bench = _bench(out, asked, settings, inputs, generator, leakage)
-    plan = _plan(bench, loaded, sources, extended)
+    plan = _plan(bench, loaded, sources, [*extended, *_ahead(stored, loaded)])
     plan.save()
     _run_all(bench, inputs, engine)
     with claimed(bench.out, RESULT, wait=True):
         return write_result(plan, inputs)
 
 
-def _plan(bench: Bench, loaded: BenchmarkData, sources: Sources, extended: Sequence[str]) -> Plan:
+def _plan(bench: Bench, loaded: BenchmarkData, sources: Sources, notes: Sequence[str]) -> Plan:
     """All that a result says apart from what cells found."""
     inputs = loaded.inputs
     tested, external = inputs.everything if inputs.held_out is None else inputs.held_out, inputs.external
     places = {"data": sources.data, "test": sources.test, "external": sources.external, "generator": bench.generator}
+    named = {name: place.resolve().name if place else None for name, place in places.items()}
+    if weights := bench.settings.weights:
+        named |= {"weights": Path(weights).name, "weights_sha256": sha256_of(Path(weights))}
     return Plan(
         bench,
         loaded.splits,
         loaded.classes,
-        places={name: place.resolve().name if place else None for name, place in places.items()},
+        places=named,
         preprocessing=inputs.everything.preprocessing.to_json(),
         bad_files=[asdict(bad) for bad in loaded.bad_files],
-        notes=[*loaded.notes(), *extended],
+        notes=[*loaded.notes(), *notes],
         external=() if external is None else split_files(external, range(len(external))),
         columns=subgroup_columns(tested.source.records),
         units=loaded.units,
@@ -127,8 +136,19 @@ def _declare(out: Path, settings: BenchmarkSettings) -> list[str]:
 def _fitting(settings: BenchmarkSettings, sources: Sources, stored: StoredGenerator | None) -> BenchmarkSettings:
     """What follows from what was given: as many folds as splits, one generator where one is given."""
     if sources.splits and len(sources.splits) != settings.folds * settings.repeats:
+        log.info("%d split%s given, and as many folds: %d x %d are left aside", len(sources.splits),
+                 " was" if len(sources.splits) == 1 else "s were", settings.folds, settings.repeats)  # fmt: skip
         settings = replace(settings, folds=len(sources.splits), repeats=1)
-    return replace(settings, generators=1) if stored else settings
+    if stored is None:
+        return settings
+    asked, own, default = settings.to_json(), stored.settings.to_json(), BenchmarkSettings().to_json()
+    for name in OF_GIVEN:
+        if asked[name] not in (default[name], own[name]):
+            raise SettingsError(
+                f"--generator and {option_of(name)} {asked[name]} were both asked; the generator in {stored.folder} "
+                f"has {own[name]}: leave one of them out"
+            )
+    return replace(settings, generators=1)
 
 
 def _bench(
@@ -218,7 +238,8 @@ def _check_generator(stored: StoredGenerator | None, loaded: BenchmarkData, *, a
             "ask for --folds 1, or let each fold train its own"
         )
     fold, split = loaded.inputs.fold(0), loaded.splits[0].split
-    scored = [(fold.test, split)]
+    apart = loaded.inputs.held_out
+    scored = [(fold.test, split if apart is None else replace(split, grouped_by=grouping(apart)))]
     if fold.external is not None:
         scored.append((fold.external, replace(split, grouped_by=grouping(fold.external))))
     # With a test folder, all of the data folder may be learned from.
@@ -226,7 +247,24 @@ def _check_generator(stored: StoredGenerator | None, loaded: BenchmarkData, *, a
     checked = [check_generator(stored, own, fold.train, part, allow_leakage=allow_leakage)
                for part, own in held_out if len(part)]  # fmt: skip
     checked += [check_choice(stored, own, part, allow_leakage=allow_leakage) for part, own in scored]
+    if len(fold.left_out):
+        checked.append(check_left_out(stored, split, fold.train, fold.left_out, allow_leakage=allow_leakage))
     return list(itertools.chain(*checked))
+
+
+def _ahead(stored: StoredGenerator | None, loaded: BenchmarkData) -> list[str]:
+    """A note where a given generator knows validation images: allowed with a test folder, and no fair start."""
+    if stored is None:
+        return []
+    fold = loaded.inputs.fold(0)
+    seen = seen_and_shared(stored, fold.learning, fold.train, fold.val)[0] if len(fold.val) else []
+    if not seen:
+        return []
+    return [
+        f"The generator has learned from {len(seen)} of the {len(fold.val)} validation images, or from others of their "
+        "patients: it knows more than the arms without synthetic images, and the ratio is chosen on what it has seen. "
+        "A gain may come from that; a generator that is trained here has no such start."
+    ]
 
 
 def _check(settings: BenchmarkSettings, loaded: BenchmarkData, stored: StoredGenerator | None) -> BenchmarkSettings:
@@ -255,8 +293,7 @@ def _check(settings: BenchmarkSettings, loaded: BenchmarkData, stored: StoredGen
             )
     for number in range(len(loaded.splits) if settings.curve else 0):
         _check_curve(settings, loaded.inputs.fold(number), settings.split_seed + number)
-    with torch.random.fork_rng(devices=[]):
-        build_classifier(settings.classifier, first.spec)
+    check_classifier(settings.classifier, first.spec)
     label = positive_label(loaded.classes, settings.positive)
     positive = loaded.classes[label] if len(loaded.classes) == 2 else None
     return replace(settings, positive=positive, **{name: getattr(training, name) for name in OF_TRAINING})

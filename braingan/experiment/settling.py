@@ -29,13 +29,14 @@ def settle_precision(out: Path, settings: BenchmarkSettings, inputs: FoldInputs,
     """
     known = read_json(out / RESOLVED) if (out / RESOLVED).exists() else {}
     found = dict(known)
-    if settings.precision == "auto" and "precision" not in found:
-        found["precision"] = _of_generators(settings, inputs) if trains else "float32"
+    if trains and settings.precision == "auto" and "precision" not in found:
+        found["precision"] = _of_generators(settings, inputs)
     if settings.classifier_precision == "auto" and "classifier_precision" not in found:
         found["classifier_precision"] = _of_classifiers(settings, inputs)
     if found != known:
         write_json(out / RESOLVED, found)
     asked = {"precision": settings.precision, "classifier_precision": settings.classifier_precision}
+    found = {"precision": "float32"} | found  # where nothing is trained, and nothing kept: generators may come later
     return replace(settings, **{name: found[name] for name, value in asked.items() if value == "auto"})
 
 

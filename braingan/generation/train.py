@@ -125,6 +125,9 @@ def train_generator(
         with _alone_in(run, how):
             if how.team.writes:
                 _check_unfinished(run, settings, resume=resume)
+                if not (split.val or split.test):
+                    log.info("all %d images are learned from (no --split): those of test patients belong elsewhere",
+                             len(train))  # fmt: skip
             how.team.wait()
             _train(train, split, settings, run, reference, how)
     else:

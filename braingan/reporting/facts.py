@@ -21,7 +21,7 @@ UNKNOWN = "–"  # noqa: RUF001 - a dash, as tables have it
 
 SPREAD = (
     "Scores are means ± standard deviations over {runs}; whether a difference is more than chance is said by the "
-    "intervals, which are over {unit}s and {runs}."
+    "intervals, which are over {over}."
 )
 NO_VERDICT = (
     "No verdict: it takes an arm with synthetic images, one without and validation images; a difference about as large "
@@ -164,7 +164,8 @@ def runs_per_arm(result: BenchmarkResult) -> int:
 def caveats(result: BenchmarkResult) -> list[str]:
     """How far the numbers can be believed: what every reader must be told, whatever the result."""
     runs = "repeats and seeds" if result.folds > result.folds_a_repeat else "seeds"
-    spread = SPREAD.format(unit=unit_of(result), runs=runs)
+    covered = result.primary is None or result.primary.get("covers_runs", True)
+    spread = SPREAD.format(runs=runs, over=f"{unit_of(result)}s" + (f" and {runs}" if covered else " alone"))
     said = [spread if result.primary else NOT_COMPARED if result.choice else NO_VERDICT]
     if runs_per_arm(result) == 1:
         said.append(ONE_SEED)
@@ -334,6 +335,8 @@ def test_images(result: BenchmarkResult) -> str:
         return f"{images} of {plural(groups_in(files), 'patient')} (no patients known in training)"
     if kind != "patient":
         return f"{images}, split by file{_TOGETHER.get(kind, '')}{folds} (no patients known)"
+    if unit_of(result) != "patient":  # of a test folder
+        return f"{images} (of unknown patients)"
     return f"{images} of {plural(groups_in(files), 'patient')}, split by patient{folds}"
 
 

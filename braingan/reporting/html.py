@@ -89,6 +89,8 @@ def _text(name: str) -> str:
 
 def _page(result: BenchmarkResult, enclosed: Enclosed) -> str:
     pictures, kind = enclosed.pictures, result.splits["grouped_by"]
+    if kind == "patient" != facts.unit_of(result):
+        kind = "file"  # of the test images no patients are known, so that there is nothing to count
     return render(
         "report.html",
         {

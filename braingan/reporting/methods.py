@@ -9,7 +9,7 @@ from typing import Any
 from braingan.evaluation.augmentation import ROTATION, SCALE, SHIFT
 from braingan.evaluation.classifier import LEARNING_RATE, WEIGHT_DECAY
 from braingan.experiment.result import EXTENDED, BenchmarkResult
-from braingan.reporting.facts import confidence_text, groups_in, plural, ratios, seeds, summary, unit_of
+from braingan.reporting.facts import confidence_text, groups_in, plural, ratios, seeds, summary, tested_files, unit_of
 
 CLAIM = "CLAIM, 2024 update (Tejani et al., Radiology: Artificial Intelligence 2024; 6(4): e240300)"
 TO_WRITE = (
@@ -45,14 +45,24 @@ def _data(result: BenchmarkResult) -> str:
     files, settings, prepared = result.splits["files"], result.settings, result.preprocessing
     by_class = Counter(file["label"] for file in files)
     counts = ", ".join(f"{by_class[name]} {name}" for name in result.classes)
-    patients = f" of {plural(groups_in(files), 'patient')}" if result.splits["grouped_by"] == "patient" else ""
-    said = [f"The data were {plural(len(files), 'image')}{patients} ({counts}).", _preparation(prepared)]
+    said = [f"The data were {plural(len(files), 'image')}{_patients(result)} ({counts}).", _preparation(prepared)]
     if result.bad_files:
         said.append(f"{plural(len(result.bad_files), 'file')} that could not be read took no part.")
     said += [_partition(result), _limits(settings, unit_of(result, "training"))]
     if settings.get("external"):
         said.append("All classifiers were also scored on images of another site.")
     return _joined(said)
+
+
+def _patients(result: BenchmarkResult) -> str:
+    """How many the images are of; of a test folder without ids nobody knows."""
+    files, tested = result.splits["files"], tested_files(result)
+    if result.splits["grouped_by"] != "patient":
+        return ""
+    if unit_of(result) == "patient":
+        return f" of {plural(groups_in(files), 'patient')}"
+    known = [file for file in files if file not in tested]
+    return f", {len(known)} of them of {plural(groups_in(known), 'patient')} and {len(tested)} of unknown patients"
 
 
 def _preparation(prepared: dict[str, Any]) -> str:
@@ -84,9 +94,12 @@ def _partition(result: BenchmarkResult) -> str:
             f"They were divided by {unit} into {result.folds_a_repeat} test parts{again} (cross-validation{seed}); "
             "in each fold, some of the other images were set aside for validation in the same way."
         )
-    known = ", but for the images for testing" if unit_of(result) == "patient" else ""
-    apart = "No patient stood in two parts of a fold." if unit == "patient" else f"Patients were not known{known}."
-    return f"{how} {apart}"
+    tested = unit_of(result) == "patient"
+    if unit != "patient":
+        return f"{how} Patients were not known{', but for the images for testing' if tested else ''}."
+    if not tested:
+        return f"{how} No patient stood in training and in validation; those of the images for testing were not known."
+    return f"{how} No patient stood in two parts of a fold."
 
 
 def _limits(settings: dict[str, Any], unit: str) -> str:
@@ -175,12 +188,17 @@ def _statistics(result: BenchmarkResult) -> str:
         return _joined([*said, "No comparison was tested."])
     choice = result.choice or {"arm": "the arm with synthetic images"}
     family = sum(own["family"] == "declared" for own in result.comparisons)
+    runs = (
+        ", to which the variance between training runs was added"
+        if primary.get("covers_runs", True)
+        else ", for these trained classifiers only: with one training run an arm, how runs vary is not in them"
+    )
     said += [
         f"The primary contrast, {declared_text(result)}, compared {choice['arm']} at the ratio that was best on "
         "validation images with the best arm without synthetic images, both chosen in each fold by macro F1 on "
         "validation images.",
         f"Intervals ({confidence_text(primary)}) and two-sided p-values came from a bootstrap over "
-        f"{_RESAMPLED[unit_of(result)]}, to which the variance between training runs was added.",
+        f"{_RESAMPLED[unit_of(result)]}{runs}.",
         f"A further {plural(family, 'comparison')} with real images alone formed a declared family with Holm's "
         "correction; all others were exploratory." if family else "",
         f"A difference of {100 * primary['margin']:g} points was taken to be the smallest that matters.",
@@ -210,7 +228,7 @@ def claim_items(result: BenchmarkResult) -> list[tuple[int, str]]:
         (9, "how images were preprocessed", True),
         (10, "which part of the data was used", limited),
         (19, "how images were assigned to partitions", True),
-        (20, "that partitions share no patient", result.splits["grouped_by"] == "patient"),
+        (20, "that partitions share no patient", result.splits["grouped_by"] == unit_of(result) == "patient"),
         (23, "software and versions", True),
         (24, "where the weights began", True),
         (25, "how networks were trained (with the settings below)", True),

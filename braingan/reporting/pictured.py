@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from braingan.data.pictures import to_picture
 from braingan.data.workplace import CACHE
 from braingan.experiment.result import BenchmarkResult
+from braingan.reporting.facts import tested_files
 
 KEPT = "cells-*.safetensors"  # images with their names
 LEAST = 96  # pixels: smaller pictures are enlarged, by whole pixels
@@ -26,12 +27,13 @@ def pictures_of(out: Path, result: BenchmarkResult, wanted: Collection[str]) -> 
     Args:
         out: folder of the benchmark.
         result: of it; says which content each name had.
-        wanted: names of files.
+        wanted: names of tested files.
 
     Returns:
         Name -> `data:` address of a PNG; without those that cannot be had, or are another image by now.
     """
-    contents = {file["file"]: file["sha256"] for file in result.splits["files"] if file["file"] in set(wanted)}
+    # Of tested images alone: an image that limits leave out of training may have the name of one in a test folder.
+    contents = {file["file"]: file["sha256"] for file in tested_files(result) if file["file"] in set(wanted)}
     found: dict[str, str] = {}
     for path in sorted((out / CACHE).glob(KEPT)):
         try:

@@ -53,7 +53,7 @@ def test_every_png_says_that_it_is_synthetic_and_how_it_was_made(run: Path, tmp_
         assert image.text["Seed"] == "4"
         assert image.text["Backend"] == "dcgan"
         assert len(image.text["Generator"]) == 64
-        assert "shows no patient" in image.text["Comment"]
+        assert "whether it resembles a training image was not examined" in image.text["Comment"]
 
 
 def test_image_i_is_the_same_whatever_the_count_and_the_other_classes(run: Path, tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from braingan.data.folds import Fold, Folds
 from braingan.data.preparation import PreparedSet, prepare_folder
 from braingan.data.preprocessing import Preprocessing
-from braingan.data.split import PARTS, Split, SplitFile, everything, grouping, load_split, locate, split_by_group
+from braingan.data.split import PARTS, Split, SplitFile, everything, given_split, grouping, locate, split_by_group
 from braingan.errors import OutputError, SplitError
 
 Maker = Callable[..., PreparedSet]
@@ -135,6 +136,13 @@ def test_json_that_is_no_split_is_refused(tmp_path: Path, value: Any) -> None:
         Split.load(tmp_path / "split.json")
 
 
+def test_a_file_of_several_splits_is_not_taken_for_an_empty_one(tmp_path: Path, patients: PreparedSet) -> None:
+    fold = Fold(split_by_group(patients))
+    Folds((fold, fold)).save(tmp_path / "split.json")
+    with pytest.raises(SplitError, match=r"a file of splits, .+, and a single split is needed; .+ --folds 1 .+ works"):
+        Split.load(tmp_path / "split.json")
+
+
 def test_a_split_with_a_patient_in_two_parts_is_refused(patients: PreparedSet) -> None:
     value = split_by_group(patients).to_json()
     value["test"] = [*value["test"], value["train"][0] | {"file": "another.png"}]
@@ -246,7 +254,7 @@ def test_bad_files_that_were_skipped_are_missing_in_the_split_too(data: Path, tm
     split.save(tmp_path / "split.json")
     (data / split.train[0].file).write_bytes(b"")
     prepared = prepare_folder(data, Preprocessing(size=16), tmp_path / "cache", skip_bad=True)
-    parts = locate(load_split(tmp_path / "split.json", prepared), prepared)
+    parts = locate(given_split(tmp_path / "split.json", prepared), prepared)
     assert [len(parts.train), len(parts.val), len(parts.test)] == [
         len(split.train) - 1,
         len(split.val),

@@ -15,6 +15,7 @@ from braingan.evaluation.augmentation import augment_batch, normalise
 from braingan.evaluation.classifier import (
     ClassifierSettings,
     build_classifier,
+    check_classifier,
     choose_classifier_precision,
     predict,
     train_classifier,
@@ -207,6 +208,11 @@ def test_weights_from_a_file_are_what_training_starts_from(tiny_model: str, tmp_
     save_file({"nonsense": torch.zeros(3)}, tmp_path / "nonsense.safetensors")
     with pytest.raises(SettingsError, match="do not fit ResNet"):
         build_classifier(ClassifierSettings(weights=str(tmp_path / "nonsense.safetensors")), SPEC)
+
+
+@pytest.mark.parametrize("model", ["vit_tiny_patch16_224", "mixer_s32_224"])
+def test_a_model_that_is_made_for_one_size_is_made_for_that_of_the_images(model: str) -> None:
+    check_classifier(ClassifierSettings(model=model), ImageSpec(64, 1, ("a", "b")))
 
 
 def test_weights_for_colour_serve_grey_images(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 from sklearn.metrics import f1_score, precision_recall_fscore_support
 
@@ -27,6 +28,8 @@ from braingan import (
     SplitError,
 )
 from braingan.evaluation.file_comparison import compare_files
+from braingan.reporting.methods import claim_items, methods
+from braingan.reporting.table import terminal_table
 
 Options = dict[str, Any]
 Handed = list[set[str]]
@@ -238,6 +241,20 @@ def test_a_test_folder_is_scored_and_never_learned_from(
     assert again.split == result.split
     with pytest.raises(SettingsError, match="repeat it with --test elsewhere"):
         braingan.benchmark(data, tmp_path / "c", config=tmp_path / "out" / "result.json")
+
+
+def test_a_patient_of_the_test_folder_is_not_let_in_by_being_left_out_of_training(
+    data: Path, tmp_path: Path, real_only: Options, write_data: Callable[..., Path]
+) -> None:
+    test = write_data("elsewhere", patients=3, seed=9)
+    left_out = braingan.benchmark(data, tmp_path / "first", **real_only, test=test, train_patients=4).splits
+    fold, files = left_out["folds"][0], left_out["files"]
+    patient = next(files[place]["group"] for place in fold["left_out"])
+    rows = (test / "metadata.csv").read_text().replace("elsewhere-P00", patient)
+    (test / "metadata.csv").write_text(rows)
+    with pytest.raises(SplitError, match=f"patient '{patient}' is left out of training and held out"):
+        braingan.benchmark(data, tmp_path / "out", **real_only, test=test, train_patients=4)
+    assert not (tmp_path / "out" / "asked.json").exists()
 
 
 @pytest.mark.parametrize("more", [{"folds": 5}, {"folds": 2, "repeats": 2}, {"preset": "standard"}])
@@ -585,8 +602,18 @@ def test_bad_files_of_the_test_folder_are_listed_too(
     (test / "tumor" / "P00_tumor_0.png").write_bytes(b"")
     result = braingan.benchmark(data, tmp_path / "out", **real_only, test=test, skip_bad=True)
     assert [bad["file"] for bad in result.bad_files] == ["tumor/P00_tumor_0.png"]
-    assert result.split["grouped_by"] == "file"
+    assert result.split["grouped_by"] == "patient"  # which is how training and validation were parted
+    assert result.units == {"training": "patient", "test": "file"}
     assert result.notes[0].startswith("The test folder has no patient ids")
+    said = " ".join(methods(result))
+    assert f"images, 40 of them of 10 patients and {len(result.split['test'])} of unknown patients (" in said
+    assert "They were split once by patient" in said
+    assert "those of the images for testing were not known" in said
+    assert 20 not in dict(claim_items(result))
+    page = " ".join((tmp_path / "out" / "report.html").read_text().split())
+    assert "of the test images no patients are known, and some may be in training" in page
+    assert "Split by file" not in page
+    assert "(of unknown patients)" in terminal_table(result)
 
 
 def test_a_generator_whose_best_step_was_chosen_by_test_images_is_refused(
@@ -604,6 +631,54 @@ def test_a_generator_whose_best_step_was_chosen_by_test_images_is_refused(
         braingan.benchmark(data, tmp_path / "out", **asked)
     result = braingan.benchmark(data, tmp_path / "out", **asked, allow_leakage=True)
     assert any("best step" in line for line in result.leakage)
+
+
+def test_a_result_with_weights_to_start_from_is_repeated_with_the_same_ones_wherever_they_lie(
+    data: Path, tmp_path: Path, real_only: Options
+) -> None:
+    random = torch.Generator().manual_seed(0)
+    shapes = {"0.weight": (8, 1, 3, 3), "0.bias": (8,), "4.weight": (2, 128), "4.bias": (2,)}
+    for name, scale in (("here", 0.1), ("other", 0.2)):
+        (tmp_path / name).mkdir()
+        save_file({key: scale * torch.randn(shape, generator=random) for key, shape in shapes.items()},
+                  tmp_path / name / "start.safetensors")  # fmt: skip
+    first = braingan.benchmark(data, tmp_path / "a", **real_only, weights=tmp_path / "here" / "start.safetensors")
+    assert first.settings["weights"] == "start.safetensors"
+    assert str(tmp_path) not in (tmp_path / "a" / "result.json").read_text()
+    (tmp_path / "moved").mkdir()
+    moved = (tmp_path / "here" / "start.safetensors").rename(tmp_path / "moved" / "w.safetensors")
+    config = tmp_path / "a" / "result.json"
+    again = braingan.benchmark(data, tmp_path / "b", config=config, weights=moved)
+    assert [run["macro"] for run in again.runs] == [run["macro"] for run in first.runs]
+    with pytest.raises(SettingsError, match=r"was made with --weights start\.safetensors; repeat it with"):
+        braingan.benchmark(data, tmp_path / "c", config=config)
+    with pytest.raises(SettingsError, match="was made with another --weights than"):
+        braingan.benchmark(data, tmp_path / "c", config=config, weights=tmp_path / "other" / "start.safetensors")
+
+
+def test_what_is_asked_beside_a_generator_and_is_not_what_it_was_made_with_is_refused(
+    data: Path, tmp_path: Path, single: Options
+) -> None:
+    asked = {name: single[name] for name in ("size", "steps", "batch_size", "hyperparameters")}
+    braingan.train(data, tmp_path / "run", **asked, seed=1)
+    with pytest.raises(SettingsError, match=r"--generator and --size 128 were both asked; the generator in .* has 32"):
+        braingan.benchmark(data, tmp_path / "out", **single | {"size": 128}, generator=tmp_path / "run")
+
+
+def test_a_model_that_cannot_read_the_images_is_refused_before_anything_is_trained(
+    data: Path, tmp_path: Path, quick: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "odd_heads.py").write_text(
+        "from torch import nn\n\n\ndef three(num_classes, in_chans):\n"
+        "    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(in_chans, 3))\n\n\n"
+        "def large(num_classes, in_chans):\n    return nn.Sequential(nn.Flatten(), nn.Linear(224 * 224, num_classes))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match=r"odd_heads:three gave \(2, 3\) for 2 images of 2 classes; \(2, 2\)"):
+        braingan.benchmark(data, tmp_path / "out", **quick | {"model": "odd_heads:three"})
+    with pytest.raises(SettingsError, match="odd_heads:large cannot read images of 32x32 pixels"):
+        braingan.benchmark(data, tmp_path / "out", **quick | {"model": "odd_heads:large"})
+    assert not (tmp_path / "out" / "generators").exists()
 
 
 def test_what_is_wrong_with_the_data_is_told_before_training_and_stands_in_the_report(

@@ -83,6 +83,16 @@ def chosen_of(pooled: dict[str, Pooled], targets: dict[int, np.ndarray] | None =
     return choice
 
 
+def test_of_equally_good_ratios_the_smallest_is_taken_whatever_their_order() -> None:
+    pooled = {"real": arm(0.5, (0.5, 0.5), 1), "combined@2": arm(0.9, (0.9, 0.9), 2),
+              "combined@0.5": arm(0.9, (0.9, 0.9), 2)}  # fmt: skip
+    choice = chosen_of(pooled)
+    assert choice.augmented == ["combined@0.5"] * 2
+    comparisons, _ = compare_arms(labels_of(pooled), pooled, TESTED, choice, margin=0.02)
+    assert comparisons[0]["verdict"] == "helps"
+    assert recommended_ratio(labels_of(pooled), choice, comparisons) == 0.5
+
+
 # The better on validation images, the worse on test images.
 MISLEADING = {
     "real": arm(0.9, (0.6, 0.9), 1),

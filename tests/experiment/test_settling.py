@@ -34,6 +34,15 @@ def test_what_auto_came_to_is_noted_and_kept_when_the_benchmark_goes_on(
     assert precisions_in(out) == ("bfloat16",) * 3
 
 
+def test_generators_that_are_added_later_have_a_precision_of_their_own(
+    data: Path, tmp_path: Path, single: Options
+) -> None:
+    braingan.benchmark(data, tmp_path / "out", **single | {"arms": ["real"]})
+    assert "precision" not in json.loads((tmp_path / "out" / "resolved.json").read_text())
+    braingan.benchmark(data, tmp_path / "out", **single)
+    assert "precision" in json.loads((tmp_path / "out" / "resolved.json").read_text())
+
+
 def test_precisions_are_taken_as_asked_and_repeated_from_a_result(data: Path, tmp_path: Path, single: Options) -> None:
     asked = {"precision": "bfloat16", "classifier_precision": "float32"}
     first = braingan.benchmark(data, tmp_path / "out", **single, **asked)

@@ -2,6 +2,7 @@ from dataclasses import replace
 from typing import Any
 
 from braingan.experiment.result import EXTENDED
+from braingan.reporting.facts import caveats
 from braingan.reporting.methods import claim_items, methods
 from braingan.reporting.table import markdown_table, terminal_table
 
@@ -41,6 +42,15 @@ def test_it_says_nothing_that_was_not_done(make_result: Maker) -> None:
     numbers = {number for number, _ in claim_items(bare)}
     assert not numbers & {20, 26, 29, 33, 37}
     assert {20, 26, 29, 37} <= {number for number, _ in claim_items(result)}
+
+
+def test_one_run_of_each_arm_is_not_said_to_show_how_runs_vary(make_result: Maker) -> None:
+    several, one = make_result(), make_result(seeds=1)
+    assert "to which the variance between training runs was added" in methods(several)[3]
+    assert "for these trained classifiers only" in methods(one)[3]
+    assert "variance between training runs" not in methods(one)[3]
+    assert "which are over patients and seeds" in caveats(several)[0]
+    assert "which are over patients alone" in caveats(one)[0]
 
 
 def test_the_learning_rate_is_the_one_that_was_asked_for(make_result: Maker) -> None:

@@ -92,6 +92,17 @@ def test_another_image_of_the_same_name_is_not_pictured(make_result: Maker, tmp_
     assert pictures_of(tmp_path, other, [TEST0]) == {}
 
 
+def test_an_image_that_is_left_out_does_not_stand_for_a_tested_one_of_its_name(
+    make_result: Maker, tmp_path: Path
+) -> None:
+    result = make_result()
+    CellInputs(images_of(result), Folds.from_json(result.splits)).save(tmp_path / "cache")
+    namesake = next(own for own in result.splits["files"] if own["file"] == TEST0) | {"sha256": "f" * 64}
+    files, fold = result.splits["files"], result.splits["folds"][0]
+    splits = result.splits | {"files": [*files, namesake], "folds": [fold | {"left_out": [len(files)]}]}
+    assert list(pictures_of(tmp_path, replace(result, splits=splits), [TEST0])) == [TEST0]
+
+
 def test_a_damaged_cache_leaves_the_pictures_out(make_result: Maker, tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "cells-0.safetensors").write_bytes(b"nothing")
