@@ -329,7 +329,7 @@ def test_a_generator_that_has_seen_the_other_sites_patients_is_refused(
 def test_a_generator_that_has_seen_what_limits_leave_out_is_refused(
     study: Study, honest: Path, tmp_path: Path, judged: Options
 ) -> None:
-    options = judged | {"generator": honest, "split": study.split, "limit": {"tumor": 5}}
+    options = judged | {"generator": honest, "split": study.split, "limit": {"tumor": 3}}
     with pytest.raises(LeakageError, match=r"trained on \d+ images that limits leave out of the training part"):
         braingan.benchmark(study.data, tmp_path / "out", **options)
     assert not (tmp_path / "out" / "asked.json").exists()

@@ -100,7 +100,7 @@ def check_left_out(
         f"leak: the generator in {stored.folder} was trained on {len(seen)} images that limits leave out of the "
         f"training part ({some_names(seen)})"
     )
-    return _said(what, "leave the limits out, or train one on what they keep", allow_leakage=allow_leakage)
+    return _said(what, "leave the limits out, or let the benchmark train its own", allow_leakage=allow_leakage)
 
 
 def check_choice(stored: StoredGenerator, split: Split, test: PreparedSet, *, allow_leakage: bool) -> list[str]:

@@ -113,13 +113,14 @@ def check_classifier(settings: ClassifierSettings, spec: ImageSpec) -> None:
 
 
 def _timm_model(settings: ClassifierSettings, spec: ImageSpec) -> nn.Module:
-    known = timm.models.get_pretrained_cfg(settings.model)
-    sized = {"img_size": spec.size} if known and known.fixed_input_size else {}  # transformers, made for one size
-    kind = {"num_classes": len(spec.classes), "in_chans": spec.channels} | sized
+    kind = {"num_classes": len(spec.classes), "in_chans": spec.channels}
     try:
+        known = timm.models.get_pretrained_cfg(settings.model)
+        if known and known.fixed_input_size:  # transformers, made for one size
+            kind["img_size"] = spec.size
         model: nn.Module = timm.create_model(settings.model, **kind)
     except Exception as error:  # its many models refuse sizes and channels in as many ways
-        made = f"{spec.channels} channel(s)" + (f" of {spec.size}x{spec.size} pixels" if sized else "")
+        made = f"{spec.channels} channel(s) of {spec.size}x{spec.size} pixels"
         raise SettingsError(f"timm cannot make {settings.model} for {made}: {_one_line(error)}") from error
     weights = _download(model, settings.model) if settings.pretrained else settings.weights
     return _with_weights(model, weights) if weights else model

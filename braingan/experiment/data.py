@@ -16,7 +16,17 @@ from braingan.data.limits import limit
 from braingan.data.preparation import PreparedSet, prepare_folder
 from braingan.data.preprocessing import Preprocessing
 from braingan.data.records import ImageSet
-from braingan.data.split import UNITS, Split, SplitFile, grouping, locate, split_by_group, split_files, with_test
+from braingan.data.split import (
+    UNITS,
+    GroupedBy,
+    Split,
+    SplitFile,
+    grouping,
+    locate,
+    split_by_group,
+    split_files,
+    with_test,
+)
 from braingan.duplicates.grouping import group_duplicates as grouped
 from braingan.duplicates.grouping import looks_of
 from braingan.duplicates.seen import some_names
@@ -199,7 +209,9 @@ def _learning(
         given = [replace(fold, split=fold.split.without(bad), left_out=_without(fold.left_out, bad))
                  for fold in sources.splits.folds]  # fmt: skip
         if held_out is not None:
-            given = [replace(fold, split=replace(fold.split, test=())) for fold in given]
+            # Earlier results say "file" of patients that the test folder alone lacks.
+            how: GroupedBy = "patient" if prepared.source.has_patients else given[0].split.grouped_by
+            given = [replace(fold, split=replace(fold.split, test=(), grouped_by=how)) for fold in given]
         if any(fold.left_out for fold in given) and settings.limits and not sources.limited:
             raise SettingsError("limits were asked for splits that leave images out already; leave one of them out")
         if sources.limited or any(fold.left_out for fold in given):

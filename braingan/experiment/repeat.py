@@ -76,5 +76,8 @@ def _check_same(before: BenchmarkResult, config: Path, again: dict[str, Path | N
     known = {"generator": hashes, "weights": {before.settings.get("weights_sha256")} - {None}}
     for name, file in (("generator", MODEL), ("weights", "")):
         given = again[name]
-        if given is not None and known[name] and (given / file).exists() and sha256_of(given / file) not in known[name]:
+        if given is None or not known[name]:
+            continue
+        path = Path(given, file)
+        if path.exists() and sha256_of(path) not in known[name]:
             raise SettingsError(f"{config} was made with another --{name} than {given}; repeat it with that one")

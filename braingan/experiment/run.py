@@ -254,7 +254,7 @@ def _check_generator(stored: StoredGenerator | None, loaded: BenchmarkData, *, a
 
 def _ahead(stored: StoredGenerator | None, loaded: BenchmarkData) -> list[str]:
     """A note where a given generator knows validation images: allowed with a test folder, and no fair start."""
-    if stored is None:
+    if stored is None or loaded.inputs.held_out is None:
         return []
     fold = loaded.inputs.fold(0)
     seen = seen_and_shared(stored, fold.learning, fold.train, fold.val)[0] if len(fold.val) else []

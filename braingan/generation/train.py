@@ -126,8 +126,7 @@ def train_generator(
             if how.team.writes:
                 _check_unfinished(run, settings, resume=resume)
                 if not (split.val or split.test):
-                    log.info("all %d images are learned from (no --split): those of test patients belong elsewhere",
-                             len(train))  # fmt: skip
+                    log.info("all %d images are learned from: those of test patients belong elsewhere", len(train))
             how.team.wait()
             _train(train, split, settings, run, reference, how)
     else:

@@ -94,10 +94,10 @@ def _partition(result: BenchmarkResult) -> str:
             f"They were divided by {unit} into {result.folds_a_repeat} test parts{again} (cross-validation{seed}); "
             "in each fold, some of the other images were set aside for validation in the same way."
         )
-    tested = unit_of(result) == "patient"
+    known = unit_of(result) == "patient"
     if unit != "patient":
-        return f"{how} Patients were not known{', but for the images for testing' if tested else ''}."
-    if not tested:
+        return f"{how} Patients were not known{', but for the images for testing' if known else ''}."
+    if not known:
         return f"{how} No patient stood in training and in validation; those of the images for testing were not known."
     return f"{how} No patient stood in two parts of a fold."
 

@@ -153,6 +153,7 @@ def test_augmentation_keeps_black_surroundings_black_and_differs_from_image_to_i
     ("settings", "words"),
     [
         ({"model": "resnet10tt"}, "timm has no model 'resnet10tt'; did you mean"),
+        ({"model": "resnet10t.nonsense"}, "timm cannot make resnet10t.nonsense"),
         ({"model": "qqq"}, "`timm.list_models\\(\\)` lists the names"),
         ({"model": "nowhere:model"}, "nowhere:model cannot be imported"),
         ({"model": "my_models:missing"}, "my_models:missing cannot be imported"),

@@ -169,7 +169,9 @@ def test_leaks_and_missing_cells_come_before_the_verdict(make_result: Maker, tmp
 def test_the_table_says_when_the_contrast_was_declared_and_of_none_nothing(make_result: Maker, tmp_path: Path) -> None:
     result = make_result()
     head = "On top, in bold, the primary contrast, "
-    assert f"{head}declared before the runs:" in words(Page(written(result, tmp_path)))
+    said = words(Page(written(result, tmp_path)))
+    assert f"{head}declared before the runs:" in said
+    assert "speaks of. Below it the declared family" in said
     extended = make_result(notes=[f"{EXTENDED} (seeds 3, now 5): ..."])
     assert f"{head}of a benchmark that was extended after its start:" in words(Page(written(extended, tmp_path)))
     declared = [own for own in result.comparisons if not own["primary"]]
