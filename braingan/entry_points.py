@@ -126,7 +126,7 @@ class Plugins(Generic[T]):
     def _typed(self, name: str, factory: Callable[..., T], given: Mapping[str, Any]) -> dict[str, Any]:
         if not dataclasses.is_dataclass(factory):
             return dict(given)
-        defaults = {field.name: field.default for field in dataclasses.fields(factory) if field.init}
+        defaults = {field.name: _default_of(field) for field in dataclasses.fields(factory) if field.init}
         for key in given:
             if key not in defaults:
                 have = ", ".join(defaults) or "none"
@@ -145,7 +145,13 @@ def _home(factory: Callable[..., Any] | None) -> tuple[str, str]:
     return (distributions[0], version(distributions[0])) if distributions else (module, "")
 
 
+def _default_of(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
 def _convert(name: str, key: str, value: Any, default: Any) -> Any:
+    if type(value) is type(default) and value == default:  # of whatever type, such as None
+        return value
     try:
         return _as_type_of(default, value)
     except (ValueError, KeyError, TypeError, OverflowError, AttributeError) as error:

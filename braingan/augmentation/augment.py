@@ -171,6 +171,8 @@ def _write(
     """Write both parts beside and move them into place; the manifest comes last and makes the set complete."""
     for name in (REAL, REAL_MASKS, SYNTHETIC):  # what a stopped run left, without a manifest
         shutil.rmtree(out / name, ignore_errors=True)
+    for killed in out.glob(f".{REAL}.*.part"):  # images of patients
+        shutil.rmtree(killed, ignore_errors=True)
     with replacing_folder(out / REAL) as beside:
         write_real(train, beside, out / REAL_MASKS)
     staging = out / f".{SYNTHETIC}.part"
@@ -213,15 +215,15 @@ def write_real(train: PreparedSet, out: Path, masks: Path) -> None:
 
 
 def _free_name(file: str, label: str, taken: set[str]) -> str:
-    """`<class>/<name>.png`, different for `a.jpg`, `a.png` and `b/a.png`."""
+    """`<class>/<name>.png`, different for `a.jpg`, `a.png` and `b/a.png`; not every file system tells A from a."""
     parts = list(PurePosixPath(file).parts)
     if parts[0] == label:
         parts = parts[1:]
     whole = "_".join(parts)
     name = f"{label}/{PurePosixPath(whole).stem}.png"
-    while name in taken:
+    while name.casefold() in taken:
         whole = f"{whole.replace('.', '_')}.png"
         name = f"{label}/{whole}"
         whole = f"{PurePosixPath(whole).stem}_"
-    taken.add(name)
+    taken.add(name.casefold())
     return name

@@ -16,6 +16,7 @@ from braingan.augmentation.leaks import refuse_leak
 from braingan.augmentation.synthetic import SyntheticSet
 from braingan.augmentation.transforms import without_transform
 from braingan.data.decoding import simple_mode
+from braingan.data.records import ImageSet
 from braingan.data.views import VIEW, view_of
 from braingan.duplicates.seen import find_leak, some_names
 from braingan.duplicates.twins import Looks
@@ -93,7 +94,11 @@ def _images(dataset: Dataset[Any]) -> Iterator[Any]:
     """The images of a dataset, without its transform where that can be taken off."""
     plain = without_transform(dataset)
     for number in range(len(cast(Sized, plain))):
-        yield plain[number][0]
+        try:
+            image = plain[number][0]
+        except Exception:  # what it does with its own transform's result need not work on a bare picture
+            image = cast(Any, dataset)[number][0]
+        yield image
 
 
 def _pixels(image: Any) -> np.ndarray:
@@ -111,8 +116,8 @@ def _patient(dataset: Any, number: int) -> str | None:
     """The patient of an item where the dataset tells."""
     if isinstance(dataset, Subset):
         return _patient(dataset.dataset, dataset.indices[number])
-    if getattr(dataset, "has_patients", False):
-        return str(dataset.records[number].group)
+    if isinstance(dataset, ImageSet) and dataset.has_patients:
+        return dataset.records[number].group
     return None
 
 
@@ -120,8 +125,8 @@ def _name(dataset: Any, number: int) -> str:
     """The file of an item where the dataset tells, else its number."""
     if isinstance(dataset, Subset):
         return _name(dataset.dataset, dataset.indices[number])
-    if records := getattr(dataset, "records", None):
-        return str(records[number].file)
+    if isinstance(dataset, ImageSet):
+        return dataset.records[number].file
     if samples := getattr(dataset, "samples", None):
         return str(samples[number][0])
     return f"item {number}"

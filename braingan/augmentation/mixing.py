@@ -73,6 +73,7 @@ class AugmentedDataset(Dataset[tuple[Any, Any]]):
         own_target = getattr(self._base, "target_transform", None)
         self._target_transform = target_transform if target_transform is not None else own_target
         self._length = len(cast(Sized, real))
+        self._decoded: list[Any] | None = None  # labels that only opening every image tells
         self._labels = self._match_classes()
         self.leakage = synthetic.leakage
         for line in self.leakage:
@@ -96,7 +97,7 @@ class AugmentedDataset(Dataset[tuple[Any, Any]]):
     @property
     def targets(self) -> list[Any]:
         """All labels, before `target_transform`: first the real ones, then the synthetic ones."""
-        return [*_targets_of(self.real), *(self._labels[file.class_name] for file in self.synthetic.files)]
+        return [*self._real_targets(), *(self._labels[file.class_name] for file in self.synthetic.files)]
 
     @property
     def transform(self) -> Transform:
@@ -176,7 +177,7 @@ class AugmentedDataset(Dataset[tuple[Any, Any]]):
         return {name: named[name] for name in used}
 
     def _match_by_order(self) -> dict[Any, int]:
-        labels = sorted({_plain(label) for label in _targets_of(self.real)})
+        labels = sorted({_plain(label) for label in self._real_targets()})
         names = self.synthetic.classes
         if all(isinstance(label, str) for label in labels):
             return {label: label for label in labels}
@@ -191,22 +192,41 @@ class AugmentedDataset(Dataset[tuple[Any, Any]]):
         )
         return {name: label for label, name in enumerate(names)}
 
+    def _real_targets(self) -> list[Any]:
+        """Labels of the real images; where only the images tell, all are opened, once."""
+        told = _targets_of(self.real)
+        if told is not None:
+            return told
+        if self._decoded is None:
+            self._decoded = [_plain(cast(Any, self.real)[index][1]) for index in range(self._length)]
+        return self._decoded
+
     def _look_at_real(self) -> list[Any]:
-        """Some of the real images, as they are before any transform."""
+        """Some of the real images, as they are before any transform; none where that cannot be had."""
         if not self._length:
             raise DataError("the real dataset is empty; it needs at least one image")
         # Not None: a dataset of somebody's own may call its transform without asking.
         raw = with_transform(self.real, as_it_is)[0] if self._own else self.real
         step = max(1, self._length // LOOKED_AT)
-        return [raw[index][0] for index in range(0, self._length, step)][:LOOKED_AT]
+        try:
+            return [raw[index][0] for index in range(0, self._length, step)][:LOOKED_AT]
+        except Exception:  # what it does with its own transform's result need not work on a bare picture
+            if not self._own:
+                raise
+            return []
 
     def _common_mode(self, looked_at: list[Any], *, explicit: bool) -> str:
         """The mode into which synthetic images are converted."""
         modes = {_mode_of(image) for image in looked_at}
         if len(modes) == 1 and (mode := modes.pop()) is not None:
             return mode
-        if explicit and modes <= {None}:  # the given transform knows what to make of a picture
+        if explicit:  # the given transform knows what to make of a picture
             return "L" if self.synthetic.preprocessing.channels == 1 else "RGB"
+        if not looked_at:
+            raise DataError(
+                "the real dataset gives no images without its own transform, so that it cannot be told what synthetic "
+                "ones have to be; pass transform= for these"
+            )
         kinds = ", ".join(sorted({_describe(image) for image in looked_at}))
         raise DataError(
             f"the real images are {kinds}, into which synthetic PNGs cannot be converted without guessing; "
@@ -243,15 +263,16 @@ def _base_of(dataset: Any) -> Any:
     return dataset
 
 
-def _targets_of(dataset: Any) -> list[Any]:
-    """Labels before any target transform where the dataset tells them, else those of its items."""
+def _targets_of(dataset: Any) -> list[Any] | None:
+    """Labels before any target transform, where the dataset tells them."""
     if isinstance(dataset, Subset):
         every = _targets_of(dataset.dataset)
-        return [every[index] for index in dataset.indices]
+        return None if every is None else [every[index] for index in dataset.indices]
     for name in ("targets", "labels"):
-        if (values := getattr(dataset, name, None)) is not None:
-            return [_plain(value) for value in values]
-    return [_plain(dataset[index][1]) for index in range(len(dataset))]
+        values = getattr(dataset, name, None)
+        if isinstance(values, Sized) and len(values) == len(dataset):  # or it is something else, such as class names
+            return [_plain(value) for value in values]  # type: ignore[attr-defined]
+    return None
 
 
 def _plain(label: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ from pathlib import Path, PurePosixPath
 from braingan.data.findings import Findings
 from braingan.data.records import UNLABELLED, ImageRecord, ImageSet, PixelSource, class_name_problem
 from braingan.errors import DataError
+
+# Training and test folders read as classes would be the worst mistake of all.
+PART = re.compile(r"train(ing)?|test(ing)?|val(id(ation)?)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,11 @@ def _check_classes(data: Path, classes: list[str]) -> None:
     for name in classes:
         if wrong := class_name_problem(name):
             raise DataError(f"{data}: class {name!r} {wrong}")
+    if parts := [name for name in classes if PART.fullmatch(name)]:
+        raise DataError(
+            f"{data}: {_join(parts)} would be {'a class' if len(parts) == 1 else 'classes'}, and name parts of a "
+            "split; give the folder of one part, with a folder for each class in it, and test images with --test"
+        )
     folded = Counter(name.casefold() for name in classes)
     alike = [name for name in classes if folded[name.casefold()] > 1]
     if alike:

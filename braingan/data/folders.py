@@ -19,7 +19,18 @@ from braingan.errors import DataError
 METADATA = "metadata.csv"
 BESIDE = r"\.\./[^/\\]+_masks/"  # masks beside the data: in them, others would take their folder for a class
 READ = ("file_name", "label", "patient", "mask")  # its columns; others are left alone
-LIKE_PATIENT = {"patient", "patientid", "pid", "subject", "subjectid", "case", "caseid"}
+# Columns that are surely meant to be read, by their letters and digits.
+LIKE = {
+    "patient": {
+        *("patient", "patients", "patientid", "pid", "subject", "subjectid", "case", "caseid"),
+        *("participant", "participantid"),
+    },
+    "label": {"label", "labels"},
+    "mask": {"mask", "masks"},
+}
+MASK_FOLDERS = {"mask", "masks", "seg", "segmentation", "segmentations", "annotations"}
+TABLES = (".csv", ".tsv", ".json", ".jsonl", ".xls", ".xlsx")
+MASK_NAME = re.compile(r"(.+)[-_ ]mask", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -86,15 +97,24 @@ def _folder_rows(data: Path, findings: Findings) -> Iterator[_Row]:
     if not folders:
         raise DataError(f"{data} holds no class folders; it needs a subfolder of images for each class")
     _refuse_parts(data, folders)
+    _refuse_masks(data, folders)
     for file in sorted(data.iterdir()):
         if file.is_file() and file.suffix.lower() in SUFFIXES:
             findings.add(printable(file.name), "lies in no class folder")
+        elif file.is_file() and file.stem.lower() == "metadata" and file.suffix.lower() in TABLES:
+            raise DataError(f"{data} holds {printable(file.name)}, which is not read; {METADATA}, with commas, is")
     for folder in folders:
-        found = 0
-        for file in walk(folder):
+        found, files = 0, list(walk(folder))
+        named = {file.with_suffix("") for file in files}
+        for file in files:
             name = file.relative_to(data).as_posix()
+            mask_of = MASK_NAME.fullmatch(file.stem)
             if wrong := name_problem(name) or file_problem(file):
                 findings.add(printable(name), wrong)
+            elif mask_of and file.suffix.lower() in SUFFIXES and file.with_name(mask_of[1]) in named:
+                findings.add(
+                    name, f"is named like the mask of an image beside it; masks stand in {METADATA}, column mask"
+                )
             elif file.suffix.lower() in SUFFIXES:
                 found += 1
                 yield _Row(name, folder.name, "", "")
@@ -113,6 +133,16 @@ def _refuse_parts(data: Path, folders: list[Path]) -> None:
         test = next((name for name in parts if name.lower().startswith("test")), None)
         example = f"{data / train}" + (f" with --test {data / test}" if test else "")
         raise DataError(f"{data} holds the parts {', '.join(parts)} and no classes; give {example}")
+
+
+def _refuse_masks(data: Path, folders: list[Path]) -> None:
+    """Masks read as a class of their own would be told from images by anything."""
+    masks = [folder.name for folder in folders if folder.name.lower() in MASK_FOLDERS]
+    if masks:
+        raise DataError(
+            f"{data}: the folder {masks[0]!r} would be a class; if it holds masks, write a {METADATA} whose column "
+            "mask names them, or take it away"
+        )
 
 
 def _metadata_rows(data: Path, findings: Findings) -> Iterator[_Row]:
@@ -163,9 +193,10 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                 raise DataError(f"{path} has no column file_name; its columns are {', '.join(columns) or 'none'}")
             if twice := [name for name in READ if columns.count(name) > 1]:
                 raise DataError(f"{path} has the column {twice[0]!r} twice; remove or rename one")
-            alike = [name for name in columns if name != "patient" and _squeezed(name) in LIKE_PATIENT]
-            if alike and "patient" not in columns:
-                raise DataError(f"{path} has a column {alike[0]!r}; patients are read from 'patient': rename it")
+            for column, meant in LIKE.items():
+                alike = [name for name in columns if _squeezed(name) in meant]
+                if alike and column not in columns:
+                    raise DataError(f"{path} has a column {alike[0]!r}; {column}s are read from {column!r}: rename it")
             for entry in reader:
                 yield reader.line_num, entry
     except (UnicodeDecodeError, csv.Error, OSError) as error:

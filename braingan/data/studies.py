@@ -16,18 +16,29 @@ from braingan.data.records import UNLABELLED
 log = logging.getLogger("braingan")
 
 MASK_WORDS = {
-    *("mask", "masks", "seg", "segs", "dseg", "segmentation", "label", "labels", "truth", "lesion", "lesions"),
+    *("mask", "masks", "seg", "segs", "segm", "dseg", "segmentation", "label", "labels", "truth", "lesion", "lesions"),
     *("roi", "rois", "ot", "voi"),
 }
 MASK_FOLDERS = {
     *("mask", "masks", "seg", "segs", "segmentation", "segmentations", "label", "labels", "labelstr", "labelsts"),
 }
-ANATOMY = re.compile(r"(brain|head|skull|tissue)[^a-z0-9]?(mask|labels?)|aparc|aseg(?![a-z])", re.IGNORECASE)
+ANATOMY = re.compile(
+    r"(brain|head|skull|tissue|bet|synthstrip|brain[^a-z0-9]?extraction)[^a-z0-9]?(mask|labels?)|aparc|aseg(?![a-z])",
+    re.IGNORECASE,
+)
 SEQUENCE_WORDS = {
     *("t1", "t1w", "t1c", "t1ce", "t1gd", "t1n", "t2", "t2w", "t2f", "flair", "pd", "dwi", "adc", "swi"),
     *("bold", "ce", "gd", "post", "pre", "mprage"),
 }
-VISIT = re.compile(r"(ses|session|visit|timepoint|tp|scan)[-_ ]?\d*|ses-.+|anat|func|dwi|perf", re.IGNORECASE)
+PROCESSED_WORDS = {
+    *("bet", "brain", "n4", "bias", "corrected", "reg", "registered", "coreg", "resampled", "norm", "normalized"),
+    *("normalised", "stripped", "skullstripped", "ss"),
+}
+VISIT = re.compile(
+    r"(ses|session|visit|timepoint|tp|scan|day|week|month|year|anat|followup|follow[-_ ]up)[-_ ]?\d*|ses-.+|baseline|"
+    r"(pre|post)[-_ ]?op(erative)?|(19|20)\d\d([-_. ]?\d\d){2}|func|dwi|perf",
+    re.IGNORECASE,
+)
 MOST_SEQUENCES = 4
 
 
@@ -73,6 +84,7 @@ def find_studies(files: Sequence[str], sequences: Sequence[str], findings: Findi
     if sequences:
         groups = _whole_folders(groups)
     patients = _Patients(groups)
+    patients.warn_of_siblings(groups)
     studies = []
     for group in groups:
         try:
@@ -251,6 +263,21 @@ class _Patients:
                 log.warning("%s: its %d scans count as one patient's; give each patient a folder",
                             folder, scans[folder])  # fmt: skip
 
+    def warn_of_siblings(self, groups: Sequence[_Group]) -> None:
+        """Say so where folders in one folder, below the class, are taken for patients: they may be scans of one."""
+        inner: dict[str, set[str]] = {}
+        for patient in {self.of(group) for group in groups}:
+            above, _, below = patient.rpartition("/")
+            if above:
+                inner.setdefault(above, set()).add(below)
+        several = {above: sorted(below) for above, below in inner.items() if len(below) > 1}
+        if several:
+            above, below = min(several.items())
+            more = f" (and {len(several) - 1} more folders)" if len(several) > 1 else ""
+            log.warning("%s/%s and %s/%s%s count as different patients; if they are scans of one, put them into one "
+                        "folder, or a patient will stand on both sides of a split",
+                        above, below[0], above, below[1], more)  # fmt: skip
+
     def of(self, group: _Group) -> str:
         """The BIDS subject, or the folder without class and visits, or what the names have in common."""
         names = [*PurePosixPath(group.images[0]).parts[:-1], stem_of(group.images[0]).partition("_")[0]]
@@ -258,7 +285,7 @@ class _Patients:
             return subject
         parts = [] if (self.flat and self.any_mask) or group.folder == "." else group.folder.split("/")
         parts = parts if self.any_mask else parts[1:]
-        while len(parts) > 1 and VISIT.fullmatch(parts[-1]):
+        while len(parts) > 1 and (VISIT.fullmatch(parts[-1]) or parts[-1].lower() in SEQUENCE_WORDS):
             parts = parts[:-1]
         return "/".join(parts) or _common_name(group)
 
@@ -270,10 +297,17 @@ def _common_name(group: _Group) -> str:
     'case1'
     >>> _common_name(_Group(".", ("case-1_t1.nii",), None)), _common_name(_Group(".", ("t1.nii",), None))
     ('case-1', 't1')
+    >>> _common_name(_Group("glioma", ("glioma/case1_t1_bet.nii",), None))
+    'case1'
     """
     stems = [stem_of(file) for file in (*group.images, *([group.mask] if group.mask else []))]
     pieces = [re.split(r"([^A-Za-z0-9]+)", stem) for stem in stems]
     common = _common_start(pieces)
-    while common and (not common[-1] or not common[-1][0].isalnum() or common[-1].lower() in SEQUENCE_WORDS):
+    while common and (not common[-1] or not common[-1][0].isalnum() or _is_no_name(common[-1])):
         common = common[:-1]
     return "".join(common) or stems[0]
+
+
+def _is_no_name(word: str) -> bool:
+    """Whether a word is a sequence, or what was done to it."""
+    return word.lower() in SEQUENCE_WORDS | PROCESSED_WORDS

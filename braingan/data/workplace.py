@@ -54,8 +54,11 @@ def claim(
         OutputError: the folder is for something else; the message shows the difference.
     """
     _refuse_foreign(out)
-    wanted = json.loads(json.dumps({**asked, **asked.get("hyperparameters", {})}))
-    wanted.pop("hyperparameters", None)
+    settings = {key: value for key, value in asked.items() if key != "hyperparameters"}
+    # A backend's own `steps`, say, are others than those of the training, which may change.
+    own = {f"hyperparameter {key}" if key in settings else key: value
+           for key, value in asked.get("hyperparameters", {}).items()}  # fmt: skip
+    wanted = json.loads(json.dumps(settings | own))
     if (out / ASKED).exists():
         before = {**(earlier or {}), **read_json(out / ASKED)}
         differences = [

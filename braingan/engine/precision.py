@@ -34,11 +34,15 @@ def check_precision(name: str) -> None:
 
 
 def candidates(device: torch.device) -> tuple[str, ...]:
-    """What is worth a trial on a device, float32 first. float16 has no fast path on CPUs."""
+    """What is worth a trial on a device, float32 first.
+
+    float16 has no fast path on CPUs, and on Apple's GPUs its scaler fails, or is passed over by fused AdamW, in many
+    releases of torch.
+    """
     if device.type == "cuda":
         coarse = ("bfloat16",) if torch.cuda.is_bf16_supported(including_emulation=False) else ("float16",)
         return ("float32", *coarse)
-    return ("float32", "float16" if device.type == "mps" else "bfloat16")
+    return ("float32",) if device.type == "mps" else ("float32", "bfloat16")
 
 
 def choose_precision(

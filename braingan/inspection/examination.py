@@ -15,7 +15,7 @@ import numpy as np
 
 from braingan.data.findings import BadFile, Findings
 from braingan.data.held_out import synthetic_files
-from braingan.data.preparation import content_hashes
+from braingan.data.preparation import content_hashes, read_mask
 from braingan.data.reading import read_data
 from braingan.data.records import ImageRecord, ImageSet, native_pixels
 from braingan.data.views import view_of
@@ -134,6 +134,7 @@ def _look_at_all(records: Sequence[ImageRecord], data: Path) -> list[Look | str]
 def _look_at(record: ImageRecord) -> Look | str:
     try:
         pixels = native_pixels(record)
+        read_mask(record, pixels)
     except DataError as error:
         return str(error).removeprefix(f"{record.path}: ")
     path = record.path if record.source is None else None

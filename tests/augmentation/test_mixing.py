@@ -300,6 +300,55 @@ def test_real_images_of_another_resolution_are_warned_of_and_prepared_ones_are_n
         AugmentedDataset(ImageFolder(str(tmp_path / "out" / "real")), braingan.load_synthetic(tmp_path / "out"))
 
 
+def test_a_dataset_that_goes_on_with_what_its_transform_gave_is_wrapped_with_a_transform_of_its_own(
+    synthetic: SyntheticSet,
+) -> None:
+    class Tripling(Own):
+        transform = staticmethod(to_tensor())
+        classes: ClassVar[list[str]] = ["no_tumor", "tumor"]
+
+        def __getitem__(self, index: int) -> tuple[Any, Any]:
+            image, label = self.items[index]
+            return self.transform(image).repeat(3, 1, 1), label
+
+    real = Tripling([(grey(), 0), (grey(), 1)])
+    with pytest.raises(DataError, match=r"gives no images without its own transform.*pass transform="):
+        AugmentedDataset(real, synthetic)
+    chain = transforms.Compose([to_tensor(), lambda pixels: pixels.repeat(3, 1, 1)])
+    mixed = AugmentedDataset(real, synthetic, transform=chain)
+    assert mixed[0][0].shape == mixed[3][0].shape == (3, 32, 32)
+
+
+def test_real_images_of_several_modes_are_wrapped_with_a_transform(synthetic: SyntheticSet) -> None:
+    real = Own([(grey(), 0), (grey().convert("RGB"), 1)])
+    real.classes = ["no_tumor", "tumor"]  # type: ignore[attr-defined]
+    with pytest.raises(DataError, match="mode L, PIL images of mode RGB"):
+        AugmentedDataset(real, synthetic)
+    assert AugmentedDataset(real, synthetic, transform=to_tensor())[3][0].shape == (1, 32, 32)
+
+
+def test_labels_that_are_not_those_of_the_items_are_left_alone(synthetic: SyntheticSet) -> None:
+    real = Own([(grey(), 0), (grey(), 1), (grey(), 1)])
+    real.classes = real.labels = ["no_tumor", "tumor"]  # type: ignore[attr-defined]
+    assert AugmentedDataset(real, synthetic).targets == [0, 1, 1, 1, 1, 1, 0]
+
+
+def test_labels_that_only_the_images_tell_are_looked_up_once(synthetic: SyntheticSet) -> None:
+    class Counting(Own):
+        opened = 0
+        classes: ClassVar[list[str]] = ["no_tumor", "tumor"]
+
+        def __getitem__(self, index: int) -> tuple[Any, Any]:
+            self.opened += 1
+            return self.items[index]
+
+    real = Counting([(grey(), 0), (grey(), 1)])
+    mixed = AugmentedDataset(real, synthetic)
+    opened = real.opened
+    assert mixed.targets == mixed.targets == [0, 1, 1, 1, 1, 0]
+    assert real.opened == opened + 2
+
+
 def test_a_dataset_that_calls_its_transform_without_asking_is_wrapped(synthetic: SyntheticSet) -> None:
     class Trusting(Own):
         transform = staticmethod(to_tensor())

@@ -462,6 +462,38 @@ def test_a_column_that_nearly_says_patient_is_named(rows_with_files: Callable[..
     assert f"has a column {column!r}; patients are read from 'patient': rename it" in refusal(rows_with_files(*rows))
 
 
+@pytest.mark.parametrize(("column", "meant"), [("Label", "label"), (" mask", "mask"), ("participant_id", "patient")])
+def test_a_column_that_nearly_says_what_is_read_is_named(
+    rows_with_files: Callable[..., Path], column: str, meant: str
+) -> None:
+    rows = ({"file_name": file, column: "no"} for file in TWO)
+    assert f"has a column {column!r}; {meant}s are read from {meant!r}: rename it" in refusal(rows_with_files(*rows))
+
+
+@pytest.mark.parametrize("name", ["Metadata.csv", "metadata.jsonl"])
+def test_a_table_that_is_not_read_is_named(classes_only: Path, name: str) -> None:
+    (classes_only / name).write_text("file_name,label\n")
+    assert refusal(classes_only).endswith(f"holds {name}, which is not read; metadata.csv, with commas, is")
+
+
+def test_a_flat_test_folder_beside_training_classes_is_no_class(
+    tmp_path: Path, write_image: Writer, head: Head
+) -> None:
+    for file in ("train/no/1.png", "train/yes/1.png", "test/1.png"):
+        write_image(tmp_path / file, head())
+    assert "'test' and 'train' would be classes, and name parts of a split" in refusal(tmp_path)
+
+
+def test_a_folder_of_masks_is_no_class(classes_only: Path, write_image: Writer, head: Head) -> None:
+    write_image(classes_only / "masks" / "1.png", head())
+    assert "the folder 'masks' would be a class" in refusal(classes_only)
+
+
+def test_a_mask_beside_its_image_is_no_image(classes_only: Path, write_image: Writer, head: Head) -> None:
+    write_image(classes_only / "yes" / "0_mask.png", head())
+    assert "yes/0_mask.png: is named like the mask of an image beside it" in refusal(classes_only)
+
+
 def test_an_image_outside_of_the_class_folders_is_named(classes_only: Path, write_image: Writer, head: Head) -> None:
     write_image(classes_only / "stray.png", head())
     assert "stray.png: lies in no class folder" in refusal(classes_only)

@@ -439,21 +439,45 @@ def test_files_of_a_patient_are_one_group_with_a_name_that_tells_nothing(heads: 
 
 
 @pytest.mark.parametrize("empty", ["", "  ", None])
-def test_without_an_id_the_study_counts_as_the_patient(tmp_path: Path, values: Pixels, empty: str | None) -> None:
+def test_without_an_id_the_study_counts_as_the_patient(
+    tmp_path: Path, values: Pixels, empty: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
     for number, study in enumerate(("1.2.3", "1.2.3", "1.2.4")):
         write(tmp_path / f"{number}.dcm", values, PatientID=empty, StudyInstanceUID=study)
     images = read(tmp_path)
     groups = [record.group for record in images.records]
     assert images.has_patients
     assert groups[0] == groups[1] != groups[2]
+    assert caplog.messages == [
+        "3 of 3 files have no PatientID: each study counts as a patient, and whoever has several may stand on both "
+        "sides of a split"
+    ]
 
 
-def test_without_id_and_study_no_patient_is_known(tmp_path: Path, values: Pixels) -> None:
+def test_without_id_and_study_no_patient_is_known(
+    tmp_path: Path, values: Pixels, caplog: pytest.LogCaptureFixture
+) -> None:
     write(tmp_path / "1.dcm", values)
     write(tmp_path / "2.dcm", values, without=("PatientID", "StudyInstanceUID"))
     images = read(tmp_path)
     assert not images.has_patients
     assert [record.group for record in images.records] == ["1.dcm", "2.dcm"]
+    assert caplog.messages[0].startswith("1 of 2 files name neither patient nor study")
+
+
+@pytest.mark.parametrize(
+    ("elements", "words"),
+    [
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "is a localizer"),
+        ({"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"]}, "has text burned into its pixels"),
+        ({"BurnedInAnnotation": "YES"}, "has text burned into its pixels"),
+    ],
+)
+def test_scouts_and_screenshots_are_no_slices(
+    tmp_path: Path, values: Pixels, elements: dict[str, Any], words: str
+) -> None:
+    write(tmp_path / "1.dcm", values, **elements)
+    assert words in reason(tmp_path)
 
 
 def test_nothing_that_is_said_or_written_tells_who_the_patient_is(

@@ -596,6 +596,19 @@ def test_without_a_mask_each_volume_is_on_its_own(sequences: Path) -> None:
     assert pixels_of(images.records[4], 2).shape == (20, 24, 2)
 
 
+@pytest.mark.parametrize("name", ["T1_bet_mask", "T1_BrainExtractionMask", "T1_brain_mask"])
+def test_a_mask_of_the_brain_is_none_of_a_tumour(patients: Path, name: str) -> None:
+    before = rows(read(patients))
+    write(patients / "p1" / f"{name}.nii.gz", np.ones_like(lesion()))
+    assert rows(read(patients)) == before
+
+
+def test_a_mask_that_fills_the_head_is_not_taken_for_a_tumour(patients: Path) -> None:
+    write(patients / "p1" / "T1_mask.nii.gz", np.ones_like(lesion()))
+    (bad,) = bad_files(patients)
+    assert bad.reason == "marks more than 50% of the head: is it a mask of the brain?"
+
+
 # Names
 
 
@@ -603,7 +616,15 @@ def test_without_a_mask_each_volume_is_on_its_own(sequences: Path) -> None:
     "name",
     [
         *("mask", "T1_Mask", "p1_seg", "p1-label", "groundTruth", "lesion", "roi_1", "OTMultiClass", "x_OT", "VOI"),
-        *("VSD.Brain_3more.XX.O.OT.54517", "t1seg", "FLAIRmask", "sub-01_dseg", "labels", "p1_SEG"),
+        *(
+            "VSD.Brain_3more.XX.O.OT.54517",
+            "t1seg",
+            "FLAIRmask",
+            "sub-01_dseg",
+            "labels",
+            "p1_SEG",
+            "W39_1998.09.19_Segm",
+        ),
     ],
 )
 def test_a_volume_is_a_mask_by_its_name(name: str) -> None:
@@ -661,6 +682,29 @@ def test_bids_subjects_are_patients_and_no_classes() -> None:
 def test_visits_of_a_patient_are_one_patient() -> None:
     found = studies("x/p1/session1/t1.nii", "x/p1/session2/t1.nii", "x/p2/anat/t1.nii")
     assert [patient for *_, patient in found] == ["p1", "p1", "p2"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("x/p1/T1/a.nii", "x/p1/FLAIR/b.nii"),
+        ("x/p1/2019-03-01/t1.nii", "x/p1/20200211/t1.nii"),
+        ("x/p1/baseline/t1.nii", "x/p1/follow-up 2/t1.nii"),
+        ("x/p1/week-000/t1.nii", "x/p1/post_op/t1.nii"),
+        ("x/p1_t1_bet.nii", "x/p1_flair_bet.nii"),
+    ],
+)
+def test_sequences_and_dates_of_a_patient_in_folders_of_their_own_are_one_patient(one: str, other: str) -> None:
+    assert [patient for *_, patient in studies(one, other)] == ["p1", "p1"]
+
+
+def test_folders_that_may_be_scans_of_one_patient_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "braingan"):
+        studies("x/p1/I45/t1.nii", "x/p1/I46/t1.nii", "x/p2/I1/t1.nii")
+    assert caplog.messages == [
+        "p1/I45 and p1/I46 count as different patients; if they are scans of one, put them into one folder, or a "
+        "patient will stand on both sides of a split"
+    ]
 
 
 def test_masks_find_their_images_by_their_names_where_all_lie_in_one_folder() -> None:

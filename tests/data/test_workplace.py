@@ -26,6 +26,13 @@ def test_other_work_is_refused_and_the_difference_shown(tmp_path: Path) -> None:
     claim(tmp_path, {"size": 32, "device": "cuda", "hyperparameters": {"width": 1}}, may_change={"device"})
 
 
+def test_a_hyperparameter_named_like_a_setting_is_another_thing(tmp_path: Path) -> None:
+    claim(tmp_path, {"steps": 10, "hyperparameters": {"steps": 50}}, may_change={"steps"})
+    claim(tmp_path, {"steps": 20, "hyperparameters": {"steps": 50}}, may_change={"steps"})
+    with pytest.raises(OutputError, match="hyperparameter steps 50 there, 200 asked"):
+        claim(tmp_path, {"steps": 20, "hyperparameters": {"steps": 200}}, may_change={"steps"})
+
+
 def test_a_folder_that_holds_something_foreign_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     check_place(tmp_path)

@@ -278,6 +278,20 @@ def test_patients_in_both_parts_are_serious(heads: Path, others: Path, tmp_path:
     assert apart.serious == []
 
 
+def test_an_image_whose_mask_does_not_fit_is_a_bad_file(heads: Path, tmp_path: Path) -> None:
+    small: list[str] = []
+
+    def change(rows: list[dict[str, str]]) -> None:
+        row = next(row for row in rows if row["mask"])
+        small.append(row["file_name"])
+        data = tmp_path / "data"
+        Image.new("L", (8, 8), 255).save(data / row["mask"])
+
+    found = braingan.inspect(copy_all(heads, tmp_path / "data", change))
+    assert [bad["file"] for bad in found.bad_files] == small
+    assert "its mask has 8x8" in found.bad_files[0]["reason"]
+
+
 def test_a_picture_under_two_patient_ids_is_serious_and_under_one_it_is_not(heads: Path, tmp_path: Path) -> None:
     def plant(patient: str) -> Callable[[list[dict[str, str]]], None]:
         def change(rows: list[dict[str, str]]) -> None:

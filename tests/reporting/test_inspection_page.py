@@ -357,6 +357,11 @@ def test_patients_in_both_parts_are_named(tmp_path: Path) -> None:
     braingan.inspect(tmp_path / "train", tmp_path / "test", out=tmp_path / "out")
     text = read(tmp_path / "out").text
     assert "1 patient in both parts: P7." in text
+    braingan.inspect(tmp_path / "train", tmp_path / "test", out=tmp_path / "shared", without_images=True)
+    shared = read(tmp_path / "shared").text
+    assert "1 patient in both parts." in shared
+    assert "P7" not in shared
+    assert "Pictures and ids of patients were left out of this page" in shared
     assert "all | 8 (8) | 4 (4) |" in text
 
 

@@ -29,9 +29,15 @@ from braingan.data.records import ImageSet
 from braingan.data.volumes import files_below, need_package, remember_latest, stamp
 from braingan.errors import DataError, SettingsError
 
+log = logging.getLogger("braingan")
+
 SUFFIXES = (".dcm", ".dicom", ".ima")
 BESIDE = (*decoding.SUFFIXES, ".gif", ".txt", ".csv", ".tsv", ".json", ".xml", ".html", ".htm", ".pdf", ".md")
-NO_SLICES = {"SEG": "a segmentation", "RTDOSE": "a dose map"}  # images in DICOM's words, but not of a scanner
+NO_SLICES = {
+    "SEG": "a segmentation",
+    "RTDOSE": "a dose map",
+    "DOC": "a document",
+}  # images in DICOM's words, but not of a scanner
 BESIDE_NAMES = {"dicomdir", "license", "readme", "version", "lockfile", "thumbs.db", "desktop.ini"}
 WINDOWS = ("auto", "file", "none")
 PIXELS = 0x7FE00010
@@ -89,6 +95,7 @@ class Dicom:
                 findings.add(file, outcome)
             else:
                 files.append(outcome)
+        _warn_of_unknown(files)
         return build_set(data, _found(files, self.window), findings)
 
 
@@ -142,11 +149,15 @@ class DicomImage:
 
 @dataclass(frozen=True)
 class _File:
-    """What a header says. `positions`: of each frame along the normal of its slice, in mm, where known."""
+    """What a header says. `positions`: of each frame along the normal of its slice, in mm, where known.
+
+    `by_study`: whether no patient is named, so that `patient` is the study.
+    """
 
     file: str
     path: Path
     patient: str
+    by_study: bool
     series: str
     instance: int
     positions: tuple[float | None, ...]
@@ -169,6 +180,18 @@ def _examine_all(data: Path, findings: Findings) -> Iterator[tuple[str, _File | 
 
     with _quiet, ThreadPoolExecutor(os.cpu_count()) as pool:
         yield from zip(names, pool.map(examine, names), strict=True)
+
+
+def _warn_of_unknown(files: Sequence[_File]) -> None:
+    """Say so where patients are not known, which a split by patient rests on."""
+    studies = sum(bool(file.patient) and file.by_study for file in files)
+    if studies:
+        log.warning("%d of %d files have no PatientID: each study counts as a patient, and whoever has several may "
+                    "stand on both sides of a split", studies, len(files))  # fmt: skip
+    nobody = sum(not file.patient for file in files)
+    if 0 < nobody < len(files):
+        log.warning("%d of %d files name neither patient nor study, so that the patients of all count as unknown; take "
+                    "them out", nobody, len(files))  # fmt: skip
 
 
 def _is_beside(name: str) -> bool:
@@ -213,14 +236,15 @@ def _examine(path: Path, file: str) -> _File:
     header, length, rest = _read_header(path)
     frames = _check_pixels(header, length, rest)
     with _told("has a PatientID or StudyInstanceUID that cannot be read"):
-        patient = str(header.get("PatientID") or "").strip() or str(header.get("StudyInstanceUID") or "")
+        named = str(header.get("PatientID") or "").strip()
+        patient = named or str(header.get("StudyInstanceUID") or "")
     with _told("has a SeriesInstanceUID that cannot be read"):
         series = str(header.get("SeriesInstanceUID") or PurePosixPath(file).parent)
     with _told("has an InstanceNumber that cannot be read"):
         instance = int(header.get("InstanceNumber") or 0)
     with _told("has an ImagePositionPatient or ImageOrientationPatient that cannot be read"):
         positions = tuple(_position(header, frame) for frame in range(frames))
-    return _File(file, path, _pseudonym(patient), series, instance, positions)
+    return _File(file, path, _pseudonym(patient), not named, series, instance, positions)
 
 
 def _read_header(path: Path) -> tuple[Any, int, int]:
@@ -311,7 +335,12 @@ def _check_kind(header: Any, rows: int, columns: int) -> None:
     """Refuse what is no slice. Siemens' mosaic is all slices of a volume side by side."""
     if header.get("Modality") in NO_SLICES:
         raise DataError(f"is {NO_SLICES[header.Modality]}, no image of a scanner")
-    if "MOSAIC" in (header.get("ImageType") or ()):
+    kinds = header.get("ImageType") or ()
+    if "LOCALIZER" in kinds:
+        raise DataError("is a localizer, no slice; take it out")
+    if "SCREEN SAVE" in kinds or str(header.get("BurnedInAnnotation") or "").upper() == "YES":
+        raise DataError("has text burned into its pixels, by its header, which may name a patient; take it out")
+    if "MOSAIC" in kinds:
         tiles = header.get(MOSAIC_TILES)
         side = math.ceil(math.sqrt(int(tiles.value))) if tiles else 1
         if rows % side == columns % side == 0:

@@ -47,6 +47,7 @@ PAIR = (".hdr", ".img")  # header and voxels apart
 MOST_VOXELS = 2**29  # 2 GiB as float32; a head at 0.5 mm has a tenth of that
 DEFLATED = 1032  # how many bytes one byte of a gzip file can hold at most
 SAME_PLACE = 0.25  # how far apart the corners of two equal grids may lie, in voxels
+MOST_OF_HEAD = 0.5  # of a head, which no tumour fills
 COUNTED_ON = 256 * 256  # pixels of the slices on which a lesion's size is counted
 
 
@@ -196,7 +197,7 @@ class Nifti:
         mask_file = data / study.mask if study.mask else None
         volumes = _volumes(paths, self.time, _stamps(paths))
         shares = np.max([foreground_shares(volume.voxels, self.axis) for volume in volumes], axis=0)
-        labels = self._labels(volumes[0], mask_file) if mask_file else [study.label] * len(shares)
+        labels = self._labels(volumes[0], mask_file, float(shares.mean())) if mask_file else [study.label] * len(shares)
         self._check_size(paths[0], volumes[0])
         found = []
         for index in np.flatnonzero((shares >= self.content) & (shares > 0)):
@@ -212,10 +213,13 @@ class Nifti:
         columns = (("slice", str(source.index)), *sequences)
         return Found(source.volumes[0], file, label, study.patient, source=source, columns=columns)
 
-    def _labels(self, volume: Volume, mask_file: Path) -> list[str]:
-        """The class of each slice; empty where the mask marks too little to say."""
+    def _labels(self, volume: Volume, mask_file: Path, head: float) -> list[str]:
+        """The class of each slice; empty where the mask marks too little to say. `head`: its share of the volume."""
         (mask,) = _mask(mask_file, _stamps((mask_file,)))
         _check_same_grid(volume, mask, "the volume beside it")
+        if mask.voxels.mean() > MOST_OF_HEAD * head:
+            reason = f"marks more than {MOST_OF_HEAD:.0%} of the head: is it a mask of the brain?"
+            raise _UnusableError(mask_file, reason)
         others = tuple(other for other in range(3) if other != AXES.index(self.axis))
         areas = mask.voxels.mean(axis=others) * COUNTED_ON
         return ["tumor" if area >= self.lesion else "" if area else "no_tumor" for area in areas]
