@@ -19,15 +19,12 @@ from braingan.errors import DataError
 METADATA = "metadata.csv"
 BESIDE = r"\.\./[^/\\]+_masks/"  # masks beside the data: in them, others would take their folder for a class
 READ = ("file_name", "label", "patient", "mask")  # its columns; others are left alone
-# Columns that are surely meant to be read, by their letters and digits.
-LIKE = {
-    "patient": {
-        *("patient", "patients", "patientid", "pid", "subject", "subjectid", "case", "caseid"),
-        *("participant", "participantid"),
-    },
-    "label": {"label", "labels"},
-    "mask": {"mask", "masks"},
+LIKE_PATIENT = {
+    *("patient", "patients", "patientid", "pid", "subject", "subjectid", "case", "caseid"),
+    *("participant", "participantid"),
 }
+# Columns that are surely meant to be read, by their letters and digits.
+LIKE = {"patient": LIKE_PATIENT, "label": {"label", "labels"}, "mask": {"mask", "masks"}}
 MASK_FOLDERS = {"mask", "masks", "seg", "segmentation", "segmentations", "annotations"}
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".xls", ".xlsx")
 MASK_NAME = re.compile(r"(.+)[-_ ]mask", re.IGNORECASE)

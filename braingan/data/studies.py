@@ -40,6 +40,7 @@ VISIT = re.compile(
     re.IGNORECASE,
 )
 MOST_SEQUENCES = 4
+MOST_VISITS = 6  # a folder with more folders is one of patients
 
 
 @dataclass(frozen=True)
@@ -264,19 +265,19 @@ class _Patients:
                             folder, scans[folder])  # fmt: skip
 
     def warn_of_siblings(self, groups: Sequence[_Group]) -> None:
-        """Say so where folders in one folder, below the class, are taken for patients: they may be scans of one."""
+        """Say so where a few folders in one are taken for patients: they may be scans of one, or whole patients."""
         inner: dict[str, set[str]] = {}
         for patient in {self.of(group) for group in groups}:
             above, _, below = patient.rpartition("/")
             if above:
                 inner.setdefault(above, set()).add(below)
-        several = {above: sorted(below) for above, below in inner.items() if len(below) > 1}
+        several = {above: sorted(below) for above, below in inner.items() if 1 < len(below) <= MOST_VISITS}
         if several:
-            above, below = min(several.items())
+            folder, scans = min(several.items())
             more = f" (and {len(several) - 1} more folders)" if len(several) > 1 else ""
             log.warning("%s/%s and %s/%s%s count as different patients; if they are scans of one, put them into one "
                         "folder, or a patient will stand on both sides of a split",
-                        above, below[0], above, below[1], more)  # fmt: skip
+                        folder, scans[0], folder, scans[1], more)  # fmt: skip
 
     def of(self, group: _Group) -> str:
         """The BIDS subject, or the folder without class and visits, or what the names have in common."""
