@@ -113,7 +113,7 @@ def check_classifier(settings: ClassifierSettings, spec: ImageSpec) -> None:
 
 
 def _timm_model(settings: ClassifierSettings, spec: ImageSpec) -> nn.Module:
-    kind = {"num_classes": len(spec.classes), "in_chans": spec.channels}
+    kind: dict[str, Any] = {"num_classes": len(spec.classes), "in_chans": spec.channels}
     try:
         known = timm.models.get_pretrained_cfg(settings.model)
         if known and known.fixed_input_size:  # transformers, made for one size

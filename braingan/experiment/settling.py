@@ -36,7 +36,7 @@ def settle_precision(out: Path, settings: BenchmarkSettings, inputs: FoldInputs,
     if found != known:
         write_json(out / RESOLVED, found)
     asked = {"precision": settings.precision, "classifier_precision": settings.classifier_precision}
-    found = {"precision": "float32"} | found  # where nothing is trained, and nothing kept: generators may come later
+    found.setdefault("precision", "float32")  # where nothing is trained; it is not kept, as generators may come later
     return replace(settings, **{name: found[name] for name, value in asked.items() if value == "auto"})
 
 
