@@ -270,7 +270,7 @@ def tested_files(result: BenchmarkResult) -> list[dict[str, Any]]:
 
 
 def chosen_text(result: BenchmarkResult) -> list[str]:
-    """What was chosen on validation images, a line a side; and how the sides differ where only the images do."""
+    """What was chosen on validation images, a line a side; what the images do alone; what else is sure."""
     if result.choice is None:
         return []
     sides, unit = (("With synthetic images", "augmented"), ("Best without", "baseline")), unit_of(result, "training")
@@ -282,7 +282,16 @@ def chosen_text(result: BenchmarkResult) -> list[str]:
         for own in result.comparisons
         if own["family"] == "exploratory" and own["baseline"] != BASELINE
     ]
-    return chosen + alike
+    return chosen + alike + _declared_besides(result)
+
+
+def _declared_besides(result: BenchmarkResult) -> list[str]:
+    """A line on arms with synthetic images that help or hurt by the declared family, which the verdict is not about."""
+    with_images = {run["arm"] for run in result.runs if run["n_synthetic"]}
+    declared = [own for own in result.comparisons if own["family"] == "declared" and own["arm"] in with_images]
+    sure = [f"{own['arm']} {own['verdict']} ({points_text(own['difference'])} points, {interval_text(own)})"
+            for own in declared if own["verdict"] in ("helps", "hurts")]  # fmt: skip
+    return [f"In the declared family, against real images alone: {', '.join(sure)}."] if sure else []
 
 
 def ratios(result: BenchmarkResult) -> str:
