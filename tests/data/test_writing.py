@@ -429,7 +429,10 @@ def _without_names(reads: Callable[..., ImageSet]) -> Callable[..., ImageSet]:
 
 @pytest.mark.parametrize("name", ["masks", "Masks", "asked.json"])
 def test_a_class_that_would_mix_with_what_lies_beside_is_refused(classes_only: Path, tmp_path: Path, name: str) -> None:
-    (classes_only / "no").rename(classes_only / name)
+    rows = [f"{path.parent.name}/{path.name},{name if path.parent.name == 'no' else 'yes'}"
+            for path in sorted(classes_only.glob("*/*.png"))]  # fmt: skip
+    (classes_only / "no").rename(classes_only / "others")
+    (classes_only / "metadata.csv").write_text("\n".join(["file_name,label", *rows]).replace("no/", "others/"))
     assert f"a class is called {name!r}, and so is what lies" in refusal(DataError, classes_only, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -413,7 +413,7 @@ def planted(study: Path, tmp_path: Path) -> Callable[..., Json]:
                         changed = alter(image)
                     path.unlink()
                     changed.save(path.with_suffix(suffix))
-                    row["file_name"] = row["file_name"].replace(".png", suffix)
+                    row |= {"file_name": row["file_name"].replace(".png", suffix), "mask": ""}  # of the former size
 
         inspection = braingan.inspect(copy_all(study, data, change))
         flagged = [line for line in inspection.serious if "without looking at the brain" in line]

@@ -250,7 +250,7 @@ def test_without_images_there_is_no_picture_and_it_says_so(tmp_path: Path) -> No
     markup = (tmp_path / "out" / "inspection.html").read_text(encoding="utf-8")
     assert "data:image" not in markup
     assert not Page(markup).of("img")
-    assert "Pictures were left out" in markup
+    assert "Pictures and ids of patients were left out" in markup
     assert Page(markup).cards == [("", "2 images ill ill/0-1.png identical ill ill/0.png identical", 2)]
 
 
