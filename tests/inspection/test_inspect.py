@@ -410,10 +410,13 @@ def planted(study: Path, tmp_path: Path) -> Callable[..., Json]:
                 if row["label"] == "tumor":
                     path = data / row["file_name"]
                     with Image.open(path) as image:
-                        changed = alter(image)
+                        size, changed = image.size, alter(image)
                     path.unlink()
                     changed.save(path.with_suffix(suffix))
-                    row |= {"file_name": row["file_name"].replace(".png", suffix), "mask": ""}  # of the former size
+                    row["file_name"] = row["file_name"].replace(".png", suffix)
+                    if row["mask"] and changed.size != size:
+                        (data / row["mask"]).unlink()
+                        row["mask"] = ""
 
         inspection = braingan.inspect(copy_all(study, data, change))
         flagged = [line for line in inspection.serious if "without looking at the brain" in line]
