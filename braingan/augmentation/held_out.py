@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, cast
 
@@ -92,13 +92,19 @@ def _looks(views: list[np.ndarray]) -> Looks:
 
 def _images(dataset: Dataset[Any]) -> Iterator[Any]:
     """The images of a dataset, without its transform where that can be taken off."""
-    plain = without_transform(dataset)
-    for number in range(len(cast(Sized, plain))):
+    plain, own = without_transform(dataset), cast(Any, dataset)
+    if len(own) and plain is not own:
         try:
-            image = plain[number][0]
+            plain[0]
         except Exception:  # what it does with its own transform's result need not work on a bare picture
-            image = cast(Any, dataset)[number][0]
-        yield image
+            own[0]
+            warnings.warn(
+                "images could only be compared as their dataset's transform leaves them: where it crops or turns, a "
+                "leak may go unseen; give a dataset of plain images", stacklevel=5,
+            )  # fmt: skip
+            plain = own
+    for number in range(len(own)):
+        yield plain[number][0]
 
 
 def _pixels(image: Any) -> np.ndarray:

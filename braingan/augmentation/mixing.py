@@ -80,7 +80,7 @@ class AugmentedDataset(Dataset[tuple[Any, Any]]):
             warnings.warn(f"the synthetic images were made with --allow-leakage: {line}", stacklevel=2)
         if held_out is not None:
             check_held_out(synthetic, held_out, real, allow_leakage=allow_leakage)
-        looked_at = self._look_at_real()
+        looked_at = self._look_at_real(explicit=transform is not None)
         self._mode = self._common_mode(looked_at, explicit=transform is not None)
         self._warn_of_differences(looked_at)
 
@@ -201,8 +201,8 @@ class AugmentedDataset(Dataset[tuple[Any, Any]]):
             self._decoded = [_plain(cast(Any, self.real)[index][1]) for index in range(self._length)]
         return self._decoded
 
-    def _look_at_real(self) -> list[Any]:
-        """Some of the real images, as they are before any transform; none where that cannot be had."""
+    def _look_at_real(self, *, explicit: bool) -> list[Any]:
+        """Some of the real images, as they are before any transform; none where that cannot be and need not be had."""
         if not self._length:
             raise DataError("the real dataset is empty; it needs at least one image")
         # Not None: a dataset of somebody's own may call its transform without asking.
@@ -210,10 +210,16 @@ class AugmentedDataset(Dataset[tuple[Any, Any]]):
         step = max(1, self._length // LOOKED_AT)
         try:
             return [raw[index][0] for index in range(0, self._length, step)][:LOOKED_AT]
-        except Exception:  # what it does with its own transform's result need not work on a bare picture
+        except Exception as error:  # what it does with its own transform's result need not work on a bare picture
             if not self._own:
                 raise
-            return []
+            if explicit:
+                return []
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise DataError(
+                f"the real dataset gives no images without its own transform ({reason}), so that it cannot be told "
+                "what synthetic ones have to be; pass transform= for these"
+            ) from error
 
     def _common_mode(self, looked_at: list[Any], *, explicit: bool) -> str:
         """The mode into which synthetic images are converted."""
@@ -222,11 +228,6 @@ class AugmentedDataset(Dataset[tuple[Any, Any]]):
             return mode
         if explicit:  # the given transform knows what to make of a picture
             return "L" if self.synthetic.preprocessing.channels == 1 else "RGB"
-        if not looked_at:
-            raise DataError(
-                "the real dataset gives no images without its own transform, so that it cannot be told what synthetic "
-                "ones have to be; pass transform= for these"
-            )
         kinds = ", ".join(sorted({_describe(image) for image in looked_at}))
         raise DataError(
             f"the real images are {kinds}, into which synthetic PNGs cannot be converted without guessing; "

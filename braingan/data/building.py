@@ -12,6 +12,10 @@ from braingan.data.findings import Findings
 from braingan.data.records import UNLABELLED, ImageRecord, ImageSet, PixelSource, class_name_problem
 from braingan.errors import DataError
 
+MASK_FOLDERS = {  # in lower case
+    *("mask", "masks", "seg", "segs", "segmentation", "segmentations", "label", "labels", "labelstr", "labelsts"),
+    "annotations",
+}
 # Training and test folders read as classes would be the worst mistake of all.
 PART = re.compile(r"train(ing)?|test(ing)?|val(id(ation)?)?", re.IGNORECASE)
 

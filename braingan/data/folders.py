@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from braingan.data.building import Found, build_set
+from braingan.data.building import MASK_FOLDERS, Found, build_set
 from braingan.data.decoding import SUFFIXES
 from braingan.data.findings import Findings
 from braingan.data.records import ImageSet
@@ -25,7 +25,6 @@ LIKE_PATIENT = {
 }
 # Columns that are surely meant to be read, by their letters and digits.
 LIKE = {"patient": LIKE_PATIENT, "label": {"label", "labels"}, "mask": {"mask", "masks"}}
-MASK_FOLDERS = {"mask", "masks", "seg", "segmentation", "segmentations", "annotations"}
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".xls", ".xlsx")
 MASK_NAME = re.compile(r"(.+)[-_ ]mask", re.IGNORECASE)
 

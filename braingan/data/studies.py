@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from braingan.data.building import folder_label
+from braingan.data.building import MASK_FOLDERS, folder_label
 from braingan.data.findings import Findings
 from braingan.data.records import UNLABELLED
 
@@ -18,9 +18,6 @@ log = logging.getLogger("braingan")
 MASK_WORDS = {
     *("mask", "masks", "seg", "segs", "segm", "dseg", "segmentation", "label", "labels", "truth", "lesion", "lesions"),
     *("roi", "rois", "ot", "voi"),
-}
-MASK_FOLDERS = {
-    *("mask", "masks", "seg", "segs", "segmentation", "segmentations", "label", "labels", "labelstr", "labelsts"),
 }
 ANATOMY = re.compile(
     r"(brain|head|skull|tissue|bet|synthstrip|brain[^a-z0-9]?extraction)[^a-z0-9]?(mask|labels?)|aparc|aseg(?![a-z])",

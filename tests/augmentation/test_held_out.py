@@ -147,3 +147,25 @@ def test_tensors_are_recognised(study: Path, real: ImageFolder, leaky: Synthetic
                for image, label in images(study, "theirs")]  # fmt: skip
     with pytest.raises(LeakageError, match="was trained on 18 held-out images"):
         AugmentedDataset(real, leaky, held_out=tensors)  # type: ignore[arg-type]
+
+
+class Tripling(Dataset[Any]):
+    """Goes on with what its transform gave."""
+
+    def __init__(self, items: list[Any]) -> None:
+        self.items, self.transform = items, transforms.ToTensor()
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        image, label = self.items[index]
+        return self.transform(image).repeat(3, 1, 1), label
+
+
+def test_a_dataset_that_needs_its_transform_is_compared_with_it_and_warned_of(
+    study: Path, real: ImageFolder, leaky: SyntheticSet
+) -> None:
+    held_out = Tripling(images(study, "theirs"))
+    with pytest.warns(UserWarning, match="as their dataset's transform leaves them"), pytest.raises(LeakageError):
+        AugmentedDataset(real, leaky, held_out=held_out)
