@@ -14,10 +14,12 @@ With --rare, all slices of a patient have one class, few of 40 patients have tum
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import statistics
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -35,6 +37,7 @@ PATIENT, SLICE, WAY, RUN, CHANCE = 0.7, 0.8, 0.35, 0.25, 0.5
 SPREAD = math.hypot(PATIENT, SLICE, WAY, RUN, CHANCE)
 RESAMPLES = 500
 OF, POSITIVE = 40, (2, 3, 5, 10, 20)  # with --rare: how many of these patients have tumour
+RARE_RUNS = (1, 3)
 RARE_METRICS = ("macro_f1", "recall:1", "balanced_accuracy", "auroc")
 NORMAL = statistics.NormalDist()
 SLOPE = NORMAL.pdf(NORMAL.inv_cdf(RIGHT)) / SPREAD  # accuracy for each unit of the margin
@@ -53,20 +56,29 @@ def study(
         gain: how much more often b is right.
         positive: how many patients have tumour, in all slices, and the others in none; None: all have it in some.
     """
+    targets, (a, b), groups = arms_of(random, patients, runs, effect, (RIGHT, RIGHT + gain), positive)
+    return targets, a, b, groups
+
+
+def arms_of(
+    random: np.random.Generator, patients: int, runs: int, effect: float, rights: Sequence[float],
+    positive: int | None = None,
+) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:  # fmt: skip
+    """As `study`, of any number of ways to train: `rights` says how often each is right."""
     groups = np.repeat(np.arange(patients), random.integers(5, 61, patients))
     drawn = random.random(len(groups))
     shares = random.beta(*TUMOURS, patients) if positive is None else (np.arange(patients) < positive).astype(float)
     targets = (drawn < shares[groups]).astype(int)
     shared = PATIENT * random.standard_normal(patients)[groups] + SLICE * random.standard_normal(len(groups))
     found = []
-    for right in (RIGHT, RIGHT + gain):
+    for right in rights:
         margin = SPREAD * NORMAL.inv_cdf(right) + shared + WAY * random.standard_normal(patients)[groups]
         margin = margin + effect / 100 / SLOPE * random.standard_normal((runs, 1))
         margin = margin + RUN * random.standard_normal((runs, patients))[:, groups]
         margin = margin + CHANCE * random.standard_normal((runs, len(groups)))
         tumour = 1 / (1 + np.exp(np.where(targets == 1, -margin, margin)))
         found.append(np.stack([1 - tumour, tumour], axis=2))
-    return targets, found[0], found[1], groups
+    return targets, found, groups
 
 
 def significant(
@@ -112,19 +124,19 @@ def main() -> None:
 def rare(studies: int) -> None:
     """False alarms where few patients have one of the classes; write `results/comparison-calibration-rare.*`."""
     started, rows = time.perf_counter(), []
-    for positive in POSITIVE:
-        counts = {metric: significant(studies, metric, OF, 3, 0.0, 0.0, positive) for metric in RARE_METRICS}
-        rows.append({"positive_patients": positive} | counts)
+    for positive, runs in itertools.product(POSITIVE, RARE_RUNS):
+        counts = {metric: significant(studies, metric, OF, runs, 0.0, 0.0, positive) for metric in RARE_METRICS}
+        rows.append({"positive_patients": positive, "runs": runs} | counts)
         print(json.dumps(rows[-1]), flush=True)
     seconds = round(time.perf_counter() - started)
     text = (
         f"{studies} simulated studies a cell of {OF} patients, some of whom have tumour in all their slices and the "
-        "others in none; 3 runs, no run effect, no difference: how many per cent find one at 5 %.\n\n"
-        f"| patients with tumour | {' | '.join(RARE_METRICS)} |\n|{' ---: |' * (1 + len(RARE_METRICS))}\n"
+        "others in none; no run effect, no difference: how many per cent find one at 5 %.\n\n"
+        f"| patients with tumour | runs | {' | '.join(RARE_METRICS)} |\n|{' ---: |' * (2 + len(RARE_METRICS))}\n"
     )
     for row in rows:
         shares = [f"{100 * row[metric] / studies:.1f}" for metric in RARE_METRICS]
-        text += f"| {row['positive_patients']} | {' | '.join(shares)} |\n"
+        text += f"| {row['positive_patients']} | {row['runs']} | {' | '.join(shares)} |\n"
     text += f"\nCommand: `python benchmarks/comparison_calibration.py --rare --studies {studies}`\n"
     text += f"\n{RESAMPLES} resamples; {seconds} s on one thread; {made_with()}.\n"
     facts = {"patients": OF, "studies": studies, "resamples": RESAMPLES, "seconds": seconds}

@@ -43,10 +43,15 @@ def lucky(
         chance = RUN_LUCK * random.standard_normal((RUNS, folds))
         if number:
             chance += luck * random.standard_normal((generators, folds))[np.arange(RUNS) % generators]
-        margin = np.log(own[..., 1] / own[..., 0]) * np.where(targets == 1, 1, -1) + chance[:, dealt] / 100 / SLOPE
-        tumour = 1 / (1 + np.exp(np.where(targets == 1, -margin, margin)))
-        moved.append(np.stack([1 - tumour, tumour], axis=2))
+        moved.append(shifted(own, targets, chance[:, dealt]))
     return targets, *moved, groups, dealt
+
+
+def shifted(said: np.ndarray, targets: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Probabilities (runs, N, 2) of classifiers that are better by so many points (runs, N) of accuracy."""
+    margin = np.log(said[..., 1] / said[..., 0]) * np.where(targets == 1, 1, -1) + points / 100 / SLOPE
+    tumour = 1 / (1 + np.exp(np.where(targets == 1, -margin, margin)))
+    return np.stack([1 - tumour, tumour], axis=2)
 
 
 def simulate(studies: int, patients: int, folds: int, luck: float, generators: int) -> dict[str, Any]:

@@ -44,7 +44,8 @@ from braingan.generation.train import check_data, check_settings, train_generato
 log = logging.getLogger("braingan")
 
 REAL, SYNTHETIC, GENERATOR = "real", "synthetic", "generator"
-REAL_MASKS = "real_masks"  # beside the real images, as `ImageFolder` takes every folder in there for a class
+MASKS = "_masks"  # beside the images, as `ImageFolder` takes every folder in there for a class
+VAL, TEST = "val", "test"  # held-out images, prepared as the real ones are
 
 
 def augment_folder(
@@ -73,9 +74,12 @@ def augment_folder(
     parts = locate(split, prepared)
     train = prepared.select(parts.train)
     held_out = [(prepared.select([*parts.val, *parts.test]), split)]
+    apart = {VAL: prepared.select(parts.val), TEST: prepared.select(parts.test)}
     if test:
-        images = prepare_test(test, prepared, preprocessing, out / CACHE, skip_bad=skip_bad)
-        held_out.append((images, with_test(split, prepared, images)))
+        if len(apart[TEST]):
+            raise SettingsError(f"--test {test} and a split with test images were both asked; give one of them")
+        apart[TEST] = prepare_test(test, prepared, preprocessing, out / CACHE, skip_bad=skip_bad)
+        held_out.append((apart[TEST], with_test(split, prepared, apart[TEST])))
     counts = wanted_counts(train, ratio=ratio, balance=balance, classes=classes)
     check_can_write(train.spec.channels)
     if stored:
@@ -99,10 +103,9 @@ def augment_folder(
         "generator": stored.sha256[:12] if stored else None,
     }
     claim(out, asked, may_change={"device"}, earlier=EARLIER | {"tumor size": 1.0})
-    held_back = prepared.select(parts.val)
     if stored is None:
-        stored = _sized(train_generator(train, split, settings, out / GENERATOR, reference=held_back), tumor_size)
-    _write(stored, train, counts, out, seed=settings.seed, leakage=leakage)
+        stored = _sized(train_generator(train, split, settings, out / GENERATOR, reference=apart[VAL]), tumor_size)
+    _write(stored, {REAL: train} | apart, counts, out, seed=settings.seed, leakage=leakage)
     return open_augmented(out)
 
 
@@ -161,20 +164,21 @@ def wanted_counts(
 
 def _write(
     stored: StoredGenerator,
-    train: PreparedSet,
+    real: Mapping[str, PreparedSet],
     counts: Mapping[int, int],
     out: Path,
     *,
     seed: int,
     leakage: Sequence[str],
 ) -> None:
-    """Write both parts beside and move them into place; the manifest comes last and makes the set complete."""
-    for name in (REAL, REAL_MASKS, SYNTHETIC):  # what a stopped run left, without a manifest
-        shutil.rmtree(out / name, ignore_errors=True)
-    for killed in out.glob(f".{REAL}.*.part"):  # images of patients
-        shutil.rmtree(killed, ignore_errors=True)
-    with replacing_folder(out / REAL) as beside:
-        write_real(train, beside, out / REAL_MASKS)
+    """Write all parts beside and move them into place; the manifest comes last and makes the set complete."""
+    shutil.rmtree(out / SYNTHETIC, ignore_errors=True)
+    for name, images in real.items():
+        for left in (out / name, out / f"{name}{MASKS}", *out.glob(f".{name}.*.part")):  # by a stopped run
+            shutil.rmtree(left, ignore_errors=True)
+        if len(images):
+            with replacing_folder(out / name) as beside:
+                write_real(images, beside, out / f"{name}{MASKS}")
     staging = out / f".{SYNTHETIC}.part"
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
@@ -182,32 +186,38 @@ def _write(
     for name in (SYNTHETIC, CONFIG, SEEN, MANIFEST):
         os.replace(staging / name, out / name)
     staging.rmdir()
-    log.info("wrote %d real and %d synthetic images: %s", len(train), sum(counts.values()), out)
+    log.info("wrote %d real and %d synthetic images: %s", len(real[REAL]), sum(counts.values()), out)
+    held_out = [f"{len(images)} in {out / name}" for name, images in real.items() if name != REAL and len(images)]
+    if held_out:
+        log.info("held-out images, prepared alike: %s", ", ".join(held_out))
     warn_of_patients(stored)
 
 
-def write_real(train: PreparedSet, out: Path, masks: Path) -> None:
+def write_real(images: PreparedSet, out: Path, masks: Path) -> None:
     """Write prepared real images as `out/<class>/<name>.png`, with a `metadata.csv`.
 
-    Each says by hash which file it was made from, so that it is known again in `held_out.check_held_out`. Where a
-    tumour is marked in one, its mask (0 or 255) becomes `masks/<class>/<name>.png`.
+    A class without images has an empty folder: labels by the order of folders would be others without it. Each says by
+    hash which file it was made from, so that it is known again in `held_out.check_held_out`. Where a tumour is marked
+    in one, its mask (0 or 255) becomes `masks/<class>/<name>.png`.
 
     Args:
-        train: the images.
+        images: what to write.
         out: an existing folder.
         masks: the folder for masks; in the end it must lie beside the images.
     """
     taken: set[str] = set()
-    text = {"Software": "braingan", "Synthetic": "false", "Preprocessing": train.preprocessing.fingerprint}
+    text = {"Software": "braingan", "Synthetic": "false", "Preprocessing": images.preprocessing.fingerprint}
+    for name in images.source.classes:
+        (out / name).mkdir(exist_ok=True)
     with (out / METADATA).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["file_name", "label", "patient", "mask", "source"])
-        of_images = [None] * len(train) if train.masks is None else train.masks
-        for image, mask, record, sha in zip(train.images, of_images, train.source.records, train.hashes, strict=True):
-            label = train.source.classes[record.label]
+        marked = [None] * len(images) if images.masks is None else images.masks
+        for image, mask, record, sha in zip(images.images, marked, images.source.records, images.hashes, strict=True):
+            label = images.source.classes[record.label]
             name = _free_name(record.file, label, taken)
             write_png(out / name, image, text | {"Class": label, SOURCE: sha})
-            row = [name, label, record.group if train.source.has_patients else "", "", record.file]
+            row = [name, label, record.group if images.source.has_patients else "", "", record.file]
             if mask is not None and mask.any():
                 write_png(masks / name, mask[None].byte() * 255, {})
                 row[3] = f"../{masks.name}/{name}"

@@ -56,13 +56,11 @@ def check_generator(
         _warn(shared)
         return []
     what = (
-        f"leak: the generator in {stored.folder} was trained on {len(seen)} held-out images or on others of their "
+        f"leak: the generator in {_named(stored)} was trained on {len(seen)} held-out images or on others of their "
         f"patients ({some_names(seen)})"
     )
-    return _said(
-        what, "train one on the training part alone, or use its own split with "
-        f"--split {stored.folder / 'split.json'}", allow_leakage=allow_leakage,
-    )  # fmt: skip
+    own = f", or use its own split with --split {stored.folder / 'split.json'}" if stored.split.test else ""
+    return _said(what, f"train one on the training part alone{own}", allow_leakage=allow_leakage)
 
 
 def seen_and_shared(
@@ -97,7 +95,7 @@ def check_left_out(
     if not seen:
         return []
     what = (
-        f"leak: the generator in {stored.folder} was trained on {len(seen)} images that limits leave out of the "
+        f"leak: the generator in {_named(stored)} was trained on {len(seen)} images that limits leave out of the "
         f"training part ({some_names(seen)})"
     )
     return _said(what, "leave the limits out, or let the benchmark train its own", allow_leakage=allow_leakage)
@@ -120,10 +118,15 @@ def check_choice(stored: StoredGenerator, split: Split, test: PreparedSet, *, al
     if not used:
         return []
     what = (
-        f"leak: the best step of the generator in {stored.folder} was chosen by {len(used)} of the test images, or by "
+        f"leak: the best step of the generator in {_named(stored)} was chosen by {len(used)} of the test images, or by "
     )
     what += f"others of their patients ({some_names(used)})"
     return _said(what, "train one with the split at hand", allow_leakage=allow_leakage)
+
+
+def _named(stored: StoredGenerator) -> str:
+    """Its folder without the way there, which a report that is sent would tell."""
+    return stored.folder.resolve().name
 
 
 def warn_of_shared(held_out: PreparedSet, train: PreparedSet) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from braingan.data.findings import Findings
+from braingan.data.findings import BadFile, Findings
 from braingan.data.records import UNLABELLED, ImageRecord, ImageSet, PixelSource, class_name_problem
 from braingan.errors import DataError
 
@@ -53,7 +53,7 @@ def build_set(data: Path, found: Sequence[Found], findings: Findings) -> ImageSe
     """
     findings.refuse(data)
     classes = sorted({image.label for image in found})
-    _check_classes(data, classes)
+    _check_classes(data, classes, findings.bad)
     has_patients = all(image.patient for image in found)
     labels = {name: label for label, name in enumerate(classes)}
     records = [
@@ -71,16 +71,19 @@ def build_set(data: Path, found: Sequence[Found], findings: Findings) -> ImageSe
     return ImageSet(records, classes, has_patients=has_patients)
 
 
-def _check_classes(data: Path, classes: list[str]) -> None:
+def _check_classes(data: Path, classes: list[str], bad: Sequence[BadFile]) -> None:
     if not classes:
-        raise DataError(f"{data} holds no images that can be used")
+        more = f" ({len(bad)} such files)" if len(bad) > 1 else ""
+        why = f"; {bad[0].file}: {bad[0].reason}{more}" if bad else ""
+        raise DataError(f"{data} holds no images that can be used{why}")
     for name in classes:
         if wrong := class_name_problem(name):
             raise DataError(f"{data}: class {name!r} {wrong}")
     if parts := [name for name in classes if PART.fullmatch(name)]:
         raise DataError(
             f"{data}: {_join(parts)} would be {'a class' if len(parts) == 1 else 'classes'}, and name parts of a "
-            "split; give the folder of one part, with a folder for each class in it, and test images with --test"
+            "split; give the folder of one part, with a folder for each class in it (and, to benchmark, augment or "
+            "inspect, test images with --test)"
         )
     folded = Counter(name.casefold() for name in classes)
     alike = [name for name in classes if folded[name.casefold()] > 1]

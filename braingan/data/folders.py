@@ -127,7 +127,7 @@ def _refuse_parts(data: Path, folders: list[Path]) -> None:
     if parts and len(nested) == len(folders):
         train = next((name for name in parts if name.lower().startswith("train")), parts[0])
         test = next((name for name in parts if name.lower().startswith("test")), None)
-        example = f"{data / train}" + (f" with --test {data / test}" if test else "")
+        example = f"{data / train}" + (f" (benchmark, augment and inspect: with --test {data / test})" if test else "")
         raise DataError(f"{data} holds the parts {', '.join(parts)} and no classes; give {example}")
 
 
@@ -215,7 +215,8 @@ def _parse(entry: dict[str, str], number: int, data: Path, findings: Findings) -
             findings.add(name, f"{what}leaves the folder ({METADATA}, line {number})")
             return None
         if path and not os.path.isfile(data / path):
-            findings.add(name, f"{what}does not exist but {METADATA}, line {number} names it")
+            mend = "; write / instead of \\" if "\\" in path else ""
+            findings.add(name, f"{what}does not exist but {METADATA}, line {number} names it{mend}")
             return None
     if Path(name).suffix.lower() not in SUFFIXES:
         findings.add(name, f"is no image ({', '.join(SUFFIXES)} are read)")
@@ -241,4 +242,7 @@ def _leaves(name: str) -> bool:
 def _check_patients(data: Path, rows: list[_Row]) -> None:
     without = [row.file for row in rows if not row.patient]
     if without and len(without) < len(rows):
-        raise DataError(f"{data / METADATA}: {without[0]} has no patient but others have; give each row one, or none")
+        raise DataError(
+            f"{data / METADATA}: {without[0]} has no patient but others have; give each row one, or "
+            "leave such images out (an invented id for each would hide that patients are unknown)"
+        )

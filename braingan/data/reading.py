@@ -84,7 +84,10 @@ def recognise(data: Path) -> str:
     files = _names_below(data)
     claimed = [name for name, reader in READERS.create_all().items() if _recognises(name, reader, files)]
     if len(claimed) > 1:
-        raise DataError(f"{data} looks like {' and like '.join(claimed)}; say which with --format")
+        raise DataError(
+            f"{data} looks like {' and like '.join(claimed)}; say which with --format (inspect, prepare), "
+            "or keep them in two folders"
+        )
     return claimed[0] if claimed else FALLBACK
 
 

@@ -11,9 +11,11 @@ import numpy as np
 from scipy import stats
 
 from braingan.errors import DataError, SettingsError
-from braingan.evaluation.measures import Evaluate, Measure
+from braingan.evaluation.measures import RANKING, Evaluate, Measure
 from braingan.evaluation.predictions import Images, images_of, images_of_runs, labels_of, predictions_of
 
+RESAMPLES = 10_000
+RARE = ("recall", "macro_recall", "balanced_accuracy", *RANKING)  # they hang on the patients of the rarest class
 CHUNK = 1_000_000  # numbers in a block of resamples: it should fit into a cache
 TRIES = 100  # times as many resamples as asked, before resampling is given up
 TINY = 1e-12  # a standard error below this is rounding
@@ -70,7 +72,7 @@ def compare(
     metric: str = "macro_f1",
     folds: Sequence[Hashable] | np.ndarray | None = None,
     batches: tuple[Sequence[Hashable], Sequence[Hashable]] | None = None,
-    resamples: int = 10_000,
+    resamples: int = RESAMPLES,
     seed: int = 0,
     confidence: float = 0.95,
 ) -> Comparison:
@@ -86,14 +88,15 @@ def compare(
         V  = m / (m - 1) * variance over resamples of (mean of b's runs - mean of a's runs)
            + sum over a and b with R > 1 runs of max(0, S - C) / R  (for batches: times the sum of squared weights)
 
-    with m = G patients (of `recall:CLASS`, those who have images of that class: it is about no others), S the variance
-    between the measures of the runs, and C the share of S that comes from the choice of patients, which the first
-    term has already: the variance over resamples of a run's distance to the mean of the runs (Owen 2007 on counting
-    that part twice). The interval is difference +/- t * sqrt(V), with degrees of freedom after
-    Satterthwaite (1946), of G - 1 for the first term and R - 1 for each S / R. Runs of a and of b are not paired, so
-    their numbers may differ: pairs of runs that share a seed would narrow the interval only if they had their luck in
-    common, and would halve the degrees of freedom. If one of the two has a single run, the runs of the other stand
-    for both. With one run each, the interval cannot contain the luck of training: see `covers_runs`.
+    with m patients, S the variance between the measures of the runs, and C the share of S that comes from the choice of
+    patients, which the first term has already: the variance over resamples of a run's distance to the mean of the runs
+    (Owen 2007 on counting that part twice). The interval is difference +/- t * sqrt(V), with degrees of freedom after
+    Satterthwaite (1946), of m - 1 for the first term and R - 1 for each S / R. m are all patients; where each class
+    counts alike however few have it (`recall:CLASS`, `macro_recall`, `balanced_accuracy`, and the measures of
+    rankings), those of the rarest class that counts. Runs of a and of b are not paired, so their numbers may differ:
+    pairs of runs that share a seed would narrow the interval only if they had their luck in common, and would halve the
+    degrees of freedom. If one of the two has a single run, the runs of the other stand for both. With one run each, the
+    interval cannot contain the luck of training: see `covers_runs`.
 
     If every patient shows the same difference, p is 2^(1-m), as with coins that all fall alike.
 
@@ -150,8 +153,9 @@ def compare(
     dealt = images_of_runs(images, folds, ours, theirs)
     evaluators = [[measure.of(own, run) for own, run in zip(dealt, runs, strict=False)] for runs in (ours, theirs)]
     every, counted = np.ones((1, images.patients)), images.patients
-    if measure.kind == "recall":
-        counted = len(np.unique(images.units[images.targets == int(measure.argument)]))
+    if measure.kind in RARE:
+        of_class = (images.units[images.targets == label] for label in measure.required(images.present))
+        counted = min(len(np.unique(units)) for units in of_class)
     points = [_values(runs, every)[:, 0] for runs in evaluators]
     if np.isnan(np.concatenate(points)).any():
         raise DataError(f"{metric} was asked; no fold has images of two classes, and one with both works")
@@ -164,7 +168,7 @@ def compare(
         points, drawn = ([_batched(*own) for own in zip(values, batches, strict=True)] for values in (points, drawn))
     value_a, value_b = (float(own @ share) for own, share in zip(points, weights, strict=True))
     difference = value_b - value_a
-    error, freedom = _spread(points, drawn, weights, images.patients, counted)
+    error, freedom = _spread(points, drawn, weights, counted)
     low, high, p_value = _interval(difference, error, freedom, counted, confidence)
     limit = 2.0 if measure.kind == "brier" and images.classes > 2 else 1.0
     return Comparison(
@@ -203,7 +207,7 @@ def _batched(values: np.ndarray, batches: Sequence[Hashable]) -> np.ndarray:
 
 
 def _spread(
-    points: list[np.ndarray], drawn: list[np.ndarray], weights: list[np.ndarray], patients: int, counted: int
+    points: list[np.ndarray], drawn: list[np.ndarray], weights: list[np.ndarray], patients: int
 ) -> tuple[float, float]:
     """Standard error and degrees of freedom; see `compare`.
 
@@ -211,10 +215,9 @@ def _spread(
         points: of a and of b, (R,) values on all images.
         drawn: of a and of b, (R, B) values on resamples.
         weights: of a and of b, (R,) with the sum 1.
-        patients: how many there are.
-        counted: how many of them the measure is about.
+        patients: how many the measure hangs on.
     """
-    few = counted / (counted - 1)
+    few = patients / (patients - 1)
     between = few * float(np.nanvar(weights[1] @ drawn[1] - weights[0] @ drawn[0], ddof=1))
     total, terms = between, [(between, patients - 1)]
     counts = [len(own) for own in points]
@@ -253,7 +256,8 @@ def _resamples(measure: Measure, images: Images, resamples: int, seed: int) -> I
     needed = measure.required(images.present)
     has = np.zeros((patients, images.classes))
     has[images.units, images.targets] = 1
-    size = max(1, CHUNK // max(len(images.targets) if measure.per_fold else 0, patients))
+    widest = len(images.targets) if measure.per_fold else images.classes**2  # numbers for each resample
+    size = max(1, CHUNK // max(widest, patients))
     left, tries = resamples, 0
     while left > 0:
         if tries > TRIES * resamples:

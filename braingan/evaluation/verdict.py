@@ -265,8 +265,8 @@ def _meaning(comparison: Comparison, verdict: Verdict, p_value: float, names: tu
         one = " Alone it would count as a difference; among so many comparisons it does not."
     if verdict == "under-powered":
         return (
-            "Under-powered: a difference large enough to matter would often be missed by this study, so that finding "
-            f"none means little.{one}"
+            "Under-powered: this study would often miss a difference large enough to matter, so that it says little "
+            f"about whether there is one.{one}"
         )
     return (
         "No evidence: no difference was found, in a study that would probably have shown one large enough to matter."
@@ -277,7 +277,7 @@ def _meaning(comparison: Comparison, verdict: Verdict, p_value: float, names: tu
 def _design(comparison: Comparison, smallest: float, needed: int | None, margin: float, power: float, unit: str) -> str:
     often = f"{100 * power:g} of 100 such studies"
     if smallest >= UNSEEN:
-        shown = f"What a study like this would show in {often} cannot be told from these runs and {unit}s."
+        shown = f"How large a true difference must be to show in {often} cannot be told from these runs and {unit}s."
     else:
         shown = f"The smallest true difference that would show in {often} is {_points(smallest)}."
     if needed is None and smallest < UNSEEN:
@@ -286,7 +286,7 @@ def _design(comparison: Comparison, smallest: float, needed: int | None, margin:
             f"{unit}s, too many for a guess from these."
         )
     if needed is None:
-        return f"{shown} Nor can the number of {unit}s that the margin of {_points(margin)} would take."
+        return f"{shown} Nor can it be told how many {unit}s the margin of {_points(margin)} would take."
     if needed <= comparison.patients:
         return f"{shown} These {unit}s are enough for the margin of {_points(margin)}."
     return (

@@ -197,10 +197,12 @@ def _generator(folder: Path, fold: int, seed: int) -> Json:
     stats = folder / "stats.jsonl"
     lines = [json.loads(line) for line in stats.read_text(encoding="utf-8").splitlines()] if stats.exists() else []
     kept = ("step", "d_loss", "g_loss")
+    config = read_json(folder / "config.json")
     return {
         "fold": fold,
         "seed": seed,
         "sha256": sha256_of(folder / MODEL),
-        "seconds": read_json(folder / "config.json")["seconds"],
+        "seconds": config["seconds"],
+        "chosen_on_validation": bool(config.get("chosen_on_validation")),
         "losses": [{key: line[key] for key in kept} for line in lines if all(key in line for key in kept)],
     }

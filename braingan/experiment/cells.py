@@ -120,7 +120,8 @@ class GeneratorCell:
     def run(self, bench: Bench, inputs: CellInputs) -> str:
         """Train it, or take it up; its folder says what it is for."""
         own, folder = inputs.fold(self.fold), bench.generator_folder(self.fold, self.seed)
-        train_generator(own.train, own.learning, bench.settings.training(self.seed), folder, reference=own.val)
+        settings = bench.settings.training(bench.settings.seed_in(self.fold, self.seed))
+        train_generator(own.train, own.learning, settings, folder, reference=own.val)
         return "done"
 
 
@@ -182,7 +183,8 @@ class ClassifierCell:
         how: list[Any] = [SHOWN_AS, asdict(arm.recipe), bench.settings.share if arm.shares else None, arm.seed_offset]
         if self.arm not in BUILT_IN:
             how.append(source_of(arm.build))
-        own = [self.arm, how, self.ratio, self.patients, self.fold, self.seed, self.generator_sha256]
+        seed = bench.settings.seed_in(self.fold, self.seed)
+        own = [self.arm, how, self.ratio, self.patients, self.fold, seed, self.generator_sha256]
         return fingerprint([bench.key, images, *own])
 
     def _scored(self, bench: Bench, inputs: FoldInputs) -> dict[str, Any]:
@@ -190,7 +192,7 @@ class ClassifierCell:
         arm, device = arms_named([self.arm])[self.arm], resolve_device(settings.device)
         train = arm.build(self._images(bench, inputs))
         share = settings.share if arm.shares else None
-        seed, started = self.seed + arm.seed_offset, time.monotonic()
+        seed, started = settings.seed_in(self.fold, self.seed) + arm.seed_offset, time.monotonic()
         model = train_classifier(
             train.images, train.labels, spec, settings.classifier, seed=seed, device=device, title=self.title,
             precision=settings.classifier_precision, synthetic=train.synthetic, share=share, recipe=arm.recipe,
@@ -232,7 +234,8 @@ class ClassifierCell:
         if self.generator_seed is not None:
             counts = synthetic_counts(inputs.train.source.targets, self.ratio)
             drawn = synthetic_images(bench, inputs, self.fold, self.generator_seed, self.generator_sha256).first(counts)
-        return ArmImages(real, drawn, LabelledImages(left_out.images, left_out.labels), seed=self.seed)
+        seed = bench.settings.seed_in(self.fold, self.seed)
+        return ArmImages(real, drawn, LabelledImages(left_out.images, left_out.labels), seed=seed)
 
 
 def part_of_patients(inputs: FoldInputs, share: float, seed: int) -> list[int]:

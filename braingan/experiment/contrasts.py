@@ -108,7 +108,7 @@ def no_verdict(settings: BenchmarkSettings) -> list[str]:
     runs = settings.repeats * (generators if generators > 1 else settings.seeds)
     if runs >= FEWEST_RUNS:
         return []
-    also = "" if generators == 1 else f" and --generators 1, {FEWEST_RUNS} or more"
+    also = "" if generators == 1 else f" with --generators 1, or with {FEWEST_RUNS} or more,"
     return [
         f"the verdict will be under-powered: it takes {FEWEST_RUNS} training runs, and there will be {runs}; "
         f"--seeds {FEWEST_RUNS} or more{also} would do"
@@ -216,7 +216,7 @@ def _judged(
 def recommended_ratio(
     labels: Mapping[str, tuple[str, float]], choice: Choice | None, comparisons: Sequence[Mapping[str, Any]]
 ) -> float | None:
-    """The ratio to use: the best on validation images over all folds where synthetic images help, else 0.
+    """The ratio to use where synthetic images help, else 0: of those that the verdict is about, the best on validation.
 
     Returns:
         None where there was no primary contrast.
@@ -226,4 +226,5 @@ def recommended_ratio(
         return None
     if primary["verdict"] != "helps":
         return 0.0
-    return labels[max(_by_ratio(labels, choice.arm), key=lambda label: float(np.mean(choice.scores[label])))][1]
+    tested = [label for label in _by_ratio(labels, choice.arm) if label in choice.augmented]
+    return labels[max(tested, key=lambda label: float(np.mean(choice.scores[label])))][1]

@@ -375,7 +375,10 @@ def _check_classes(loaded: BenchmarkData, number: int, *, given: bool) -> None:
     classes, fold = loaded.classes, loaded.inputs.fold(number)
     if len(classes) < 2:
         raise SettingsError(f"the data have one class ({classes[0]}); a classifier needs at least two")
-    for part, images in (("training", fold.train), ("test", fold.test)):
+    parts = {"training": fold.train, "validation": fold.val, "test": fold.test}
+    for part, images in parts.items():
+        if part == "validation" and not len(images):  # given so; nothing is chosen then
+            continue
         present = set(images.source.targets)
         missing = [name for label, name in enumerate(classes) if label not in present]
         if missing and loaded.dropped and part == "test" and loaded.splits.one:

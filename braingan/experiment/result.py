@@ -49,7 +49,8 @@ class BenchmarkResult:
         subgroups: see `compare_subgroups`.
         curve: the learning curve of the real images, and what synthetic ones are worth on it: see `learning_curve`.
         external: `images`, `patients`, `summary` and `comparisons` on another site's images; null without any.
-        generators: one a training: `fold`, `seed`, `sha256`, `seconds`, `losses` (step, d_loss, g_loss).
+        generators: one a training: `fold`, `seed`, `sha256`, `seconds`, `losses` (step, d_loss, g_loss), and
+            `chosen_on_validation`: whether the best step was kept, by validation images.
         intensity: histograms of the pixels of `real` and `synthetic` training images: shares that sum to 1.
         bad_files: what was left out because it could not be read: `file`, `reason`.
         notes: what a reader must know before believing the numbers.

@@ -47,6 +47,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 DEFAULT_PRESET = "quick"
+REPEATED = 100_003  # between the seeds of one repeat and of the next
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,13 @@ class BenchmarkSettings:
     def generators_of(self, arm: str) -> int:
         """How many generators of a fold serve an arm; 1 also where it uses no synthetic images."""
         return self.generators if self.registered_arms()[arm].uses_synthetic else 1
+
+    def seed_in(self, fold: int, seed: int) -> int:
+        """What a seed is in a fold, by its number over all repeats: the same in all folds of a repeat, and in no other.
+
+        Runs of several repeats count as independent ones, and would not be with the same first weights.
+        """
+        return seed + REPEATED * (fold // self.folds)
 
     def training(self, seed: int) -> TrainingSettings:
         """How the generator of a seed is trained."""

@@ -20,9 +20,9 @@ MOST = 12  # values of a column that make subgroups; more are numbers or names
 def subgroup_columns(records: Sequence[ImageRecord]) -> dict[str, dict[str, str]]:
     """Columns of the metadata that make subgroups: column -> file -> text.
 
-    Those with 2 to 12 different values. More than 2 that are all numbers make subgroups where they are whole (sites may
-    have numbers), but not where one of them has a single patient (ages) or all have the same patients (places of
-    slices): these are measurements.
+    Those with 2 to 12 different values, but not where each is of one patient or file: such a column names them. More
+    than 2 that are all numbers make subgroups where they are whole (sites may have numbers), but not where one of them
+    has a single patient (ages) or all have the same patients (places of slices): these are measurements.
     """
     columns: dict[str, dict[str, str]] = {}
     groups: dict[str, dict[str, set[str]]] = {}
@@ -37,6 +37,8 @@ def subgroup_columns(records: Sequence[ImageRecord]) -> dict[str, dict[str, str]
 def _divides(groups: Mapping[str, set[str]]) -> bool:
     """Whether values make subgroups, each with the patients that have it."""
     known = {value: own for value, own in groups.items() if value != UNKNOWN}
+    if len(known) == len(frozenset().union(*known.values())) == sum(map(len, known.values())):
+        return False  # one name for each patient
     if not 2 < len(known) <= MOST or not all(value.replace(".", "", 1).lstrip("-").isdigit() for value in known):
         return 2 <= len(known) <= MOST
     different = len({frozenset(own) for own in known.values()}) > 1

@@ -111,8 +111,12 @@ def _doubles(facts: Facts) -> Iterator[str]:
 def _bad(facts: Facts) -> Iterator[str]:
     bad = [file for part in facts.parts for file in part.bad_files]
     if bad:
-        names = some_names([file.file for file in bad])
-        yield f"{len(bad)} files cannot be used ({names}): mend or remove them, or go on without by --skip-bad."
+        count = "1 file" if len(bad) == 1 else f"{len(bad)} files"
+        first = f"{'' if len(bad) == 1 else 'the first, '}{bad[0].file}: {bad[0].reason}"
+        yield (
+            f"{count} cannot be used ({first}). Mend or remove what `braingan inspect --out` lists; other commands go "
+            "on without by --skip-bad."
+        )
 
 
 def _shortcuts(facts: Facts) -> Iterator[str]:
@@ -172,7 +176,8 @@ def power(facts: Facts) -> Iterator[str]:
     size = _many(facts.test_groups, "patient" if known else "group of images")
     yield (
         f"A test set of about {size} can be expected to show differences in macro-F1 of "
-        f"{facts.smallest_difference:.2f} or more; smaller ones will look like chance."
+        f"{facts.smallest_difference:.2f} or more; smaller ones will often look like chance (estimated from "
+        "its size alone)."
     )
 
 

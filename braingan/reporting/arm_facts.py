@@ -161,16 +161,16 @@ def gap(result: BenchmarkResult) -> dict[str, float] | None:
     """Share of the gap between `real` and `oracle-same-patients` that each arm closes, in macro F1.
 
     Returns:
-        None where that arm was not run; empty where the gap is smaller than the margin, as parts of next to nothing
-        say nothing.
+        None where that arm or any other was not run; empty where the gap is smaller than the margin, as parts of next
+        to nothing say nothing.
     """
     f1 = {arm: own["f1"]["mean"] for arm, own in summary(result).items()}
-    if REAL not in f1 or ORACLE not in f1:
+    others = [arm for arm in f1 if arm not in {REAL, ORACLE} and not arm.endswith(PATIENTS)]
+    if REAL not in f1 or ORACLE not in f1 or not others:
         return None
     whole = f1[ORACLE] - f1[REAL]
     if whole < result.settings.get("margin", 0.0) or whole <= 0:
         return {}
-    others = (arm for arm in f1 if arm not in {REAL, ORACLE} and not arm.endswith(PATIENTS))
     return {arm: (f1[arm] - f1[REAL]) / whole for arm in others}
 
 
@@ -178,6 +178,11 @@ def sources_of_luck(result: BenchmarkResult) -> dict[str, str]:
     """What makes scores differ, as far as this result shows it: key in `variance` -> head of a column."""
     found = result.variance.values()
     return {name: head for name, head in LUCK.items() if any(own.get(name) is not None for own in found)}
+
+
+def generator_a_fold(result: BenchmarkResult) -> bool:
+    """Whether each of several folds has one generator, so that its luck is that of the fold."""
+    return result.folds > 1 and len({(own.get("fold", 0), own["seed"]) for own in result.generators}) == result.folds
 
 
 def ratio_of(result: BenchmarkResult, arm: str) -> float:

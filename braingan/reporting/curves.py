@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -125,10 +126,22 @@ def patient_rows(
         if reason or not runs:
             found[way] = reason or "there are no predictions"
             continue
-        measured = [own[way]["measures"] for own in runs]
-        found[way] = {
-            "macro F1": mean_and_std(own["macro"]["f1"] for own in measured),
-            "accuracy": mean_and_std(own["accuracy"] for own in measured),
-            "AUROC": mean_and_std(own["auroc"] for own in measured),
-        }
+        found[way] = _means([own[way]["measures"] for own in runs], classes, positive)
+    return found
+
+
+def _means(measured: list[dict[str, Any]], classes: list[str], positive: int) -> dict[str, dict[str, float | None]]:
+    """Means over runs of what can be measured: where all patients are of one class, whoever says so is always right."""
+    counts = {name: sum(own["per_class"][name]["support"] for own in measured) for name in classes}
+    judged = all(counts.values())
+    found = {
+        "macro F1": mean_and_std(own["macro"]["f1"] if judged else None for own in measured),
+        "accuracy": mean_and_std(own["accuracy"] if judged else None for own in measured),
+        "AUROC": mean_and_std(own["auroc"] for own in measured),
+    }
+    if len(classes) == 2:
+        name = classes[positive]
+        found["sensitivity"] = mean_and_std(
+            own["per_class"][name]["recall"] if counts[name] else None for own in measured
+        )
     return found

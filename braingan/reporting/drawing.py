@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import textwrap
 import warnings
 from html import escape
 from typing import Any
@@ -64,8 +63,13 @@ def legend(figure: Figure, axes: Axes, *, columns: int = 4) -> None:
 
 
 def short(name: str) -> str:
-    """A name that leaves room for a figure."""
-    return textwrap.shorten(name, 24, placeholder=" ...") if " " in name else name[:24]
+    """A name that leaves room for a figure, with both of its ends: names that begin alike stay different.
+
+    >>> short("glioblastoma_idh_wildtype"), short("_other")
+    ('glioblastoma..._wildtype', ' _other')
+    """
+    shown = name if len(name) <= 24 else f"{name[:12]}...{name[-9:]}"
+    return f" {shown}" if shown.startswith("_") else shown  # matplotlib keeps such names out of a legend
 
 
 def svg(figure: Figure, name: str, label: str) -> str:

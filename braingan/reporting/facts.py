@@ -32,16 +32,16 @@ ONE_SPLIT = "All seeds share one split: only its test {unit}s count, and another
 MORE_FOLDS = "; --folds 5 tests every {unit} once"
 ONE_SEED = "One seed shows no spread at all; --seeds 3 or more does."
 ONE_GENERATOR = (
-    "One generator serves all seeds, so that another training of it gives another one is in no interval; "
-    "--generators 3 shows it."
+    "All seeds used images of one and the same generator: what another training of it would change is not included in "
+    "any interval; --generators 3 includes it."
 )
 GIVEN_GENERATOR = (
-    "One generator was given, so that another training of it gives another one is in no interval; --generators 3 "
-    "instead of --generator shows it."
+    "The generator was given: what another training of it would change is not included in any interval; --generators 3 "
+    "instead of --generator includes it."
 )
 GENERATOR_A_FOLD = (
-    "Each fold has one generator, so what another training of it would change is in the intervals only as far as folds "
-    "differ; --generators 3 shows it."
+    "Each fold has one generator: what another training of it would change is included in the intervals only as far as "
+    "folds differ; --generators 3 includes it."
 )
 NO_DEVICE = "Research software, not a medical device."
 

@@ -59,7 +59,7 @@ def write_report(result: BenchmarkResult, path: Path, enclosed: Enclosed) -> Non
     """
     page = _page(result, enclosed)
     with replacing(path) as beside:
-        beside.write_text(page, encoding="utf-8")
+        beside.write_text(page, encoding="utf-8", errors="replace")  # a folder's name need not be text
 
 
 def render(template: str, filters: Mapping[str, Callable[..., str]], **values: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from braingan.evaluation.augmentation import ROTATION, SCALE, SHIFT
 from braingan.evaluation.classifier import LEARNING_RATE, WEIGHT_DECAY
+from braingan.evaluation.comparison import RESAMPLES
 from braingan.experiment.result import EXTENDED, BenchmarkResult
 from braingan.reporting.facts import confidence_text, groups_in, plural, ratios, seeds, summary, tested_files, unit_of
 
@@ -26,6 +27,7 @@ _AUGMENTATION = {
     "natural": "classes as they occur",
     "shuffled": "synthetic images with labels drawn at random, as a negative control",
     "duplicates": "real images again under another seed, as an A/A check",
+    "oracle-same-patients": "real images, also those that limits left out",
     "pretrain+finetune": "synthetic images first and real ones after them",
 }
 
@@ -49,8 +51,15 @@ def _data(result: BenchmarkResult) -> str:
     if result.bad_files:
         said.append(f"{plural(len(result.bad_files), 'file')} that could not be read took no part.")
     said += [_partition(result), _limits(settings, unit_of(result, "training"))]
+    if settings.get("drop_leaking"):
+        said.append("Images for testing that showed the same picture as one for training or validation were left out.")
     if settings.get("external"):
         said.append("All classifiers were also scored on images of another site.")
+    if result.leakage:
+        said.append(
+            "What was tested on was not kept apart from what was learned from (leakage was found and allowed), so that "
+            "the scores are no evidence."
+        )
     return _joined(said)
 
 
@@ -79,7 +88,8 @@ def _preparation(prepared: dict[str, Any]) -> str:
 
 def _partition(result: BenchmarkResult) -> str:
     settings, splits = result.settings, result.splits
-    unit = "patient" if splits["grouped_by"] == "patient" else "file"
+    units = {"patient": "patient", "twins": "picture (files that show the same picture together)"}
+    unit = units.get(splits["grouped_by"], "file")
     seed = "" if splits.get("seed") is None else f", seed {splits['seed']}"
     parts = {"train": "for training", "val": "for validation", "test": "for testing"}
     if result.folds_a_repeat == 1:
@@ -121,7 +131,8 @@ def _generators(result: BenchmarkResult) -> str:
     settings = result.settings
     if not result.generators:
         return ""
-    options = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings["hyperparameters"].items())
+    given = {name: value for name, value in settings["hyperparameters"].items() if value not in (None, "")}
+    options = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in given.items())
     if settings.get("generator"):
         how = f"Synthetic images came from one generator ({settings['backend']}) that had been trained before."
     else:
@@ -130,12 +141,22 @@ def _generators(result: BenchmarkResult) -> str:
         count = f"{each} generators" if several else "a generator" if "folds" in settings else "a generator a seed"
         verb = "were" if several else "was"
         place = "in each fold, " if result.folds > 1 else ""
+        learned = any(own.get("losses") for own in result.generators)  # one that has none moves what it is given
+        steps = f", for at most {settings['steps']} steps of {settings['batch_size']} images" if learned else ""
         how = (
-            f"{place}{count} ({settings['backend']}{f': {options}' if options else ''}) {verb} trained on the "
-            f"training part alone, for at most {settings['steps']} steps of {settings['batch_size']} images."
+            f"{place}{count} ({settings['backend']}{f': {options}' if options else ''}) {verb} "
+            f"{'trained on' if learned else 'made of'} the training part alone{steps}."
         )
-    how = how[0].upper() + how[1:]
-    return _joined([how, f"Synthetic images for each real training image of a class (ratio): {ratios(result)}."])
+    said = [how[0].upper() + how[1:]]
+    if all(own.get("chosen_on_validation") for own in result.generators):
+        said.append("The step whose samples were nearest to validation images was kept.")
+    said.append(f"Synthetic images for each real training image of a class (ratio): {ratios(result)}.")
+    if settings.get("share") is not None:
+        said.append(
+            f"Of what classifiers saw of a class in the mixed training sets, a share of {settings['share']:g} was "
+            "synthetic, whatever the ratio."
+        )
+    return _joined(said)
 
 
 def _classifiers(result: BenchmarkResult) -> str:
@@ -183,25 +204,27 @@ def _statistics(result: BenchmarkResult) -> str:
         if result.scores
         else "Macro precision, recall and F1 (means over classes) and accuracy were computed."
     ]
-    primary = result.primary
-    if primary is None:
+    if not result.comparisons:
         return _joined([*said, "No comparison was tested."])
+    primary, first = result.primary, result.comparisons[0]
     choice = result.choice or {"arm": "the arm with synthetic images"}
     family = sum(own["family"] == "declared" for own in result.comparisons)
     runs = (
-        ", to which the variance between training runs was added"
-        if primary.get("covers_runs", True)
+        ", and from the variance between training runs (classifiers that shared one of several generators counted as "
+        "one run)"
+        if first.get("covers_runs", True)
         else ", for these trained classifiers only: with one training run an arm, how runs vary is not in them"
     )
     said += [
         f"The primary contrast, {declared_text(result)}, compared {choice['arm']} at the ratio that was best on "
         "validation images with the best arm without synthetic images, both chosen in each fold by macro F1 on "
-        "validation images.",
-        f"Intervals ({confidence_text(primary)}) and two-sided p-values came from a bootstrap over "
-        f"{_RESAMPLED[unit_of(result)]}{runs}.",
-        f"A further {plural(family, 'comparison')} with real images alone formed a declared family with Holm's "
-        "correction; all others were exploratory." if family else "",
-        f"A difference of {100 * primary['margin']:g} points was taken to be the smallest that matters.",
+        "validation images." if primary else "There was no primary contrast.",
+        f"Standard errors came from a bootstrap of {RESAMPLES} resamples of {_RESAMPLED[unit_of(result)]}{runs}; "
+        f"intervals ({confidence_text(first)}) and two-sided p-values from t distributions with Satterthwaite's "
+        "degrees of freedom.",
+        f"{'A further ' if primary else ''}{plural(family, 'comparison')} with real images alone formed a declared "
+        "family with Holm's correction; all others were exploratory." if family else "",
+        f"A difference of {100 * first['margin']:g} points was taken to be the smallest that matters.",
     ]  # fmt: skip
     return _joined(said)
 
@@ -222,7 +245,7 @@ def _software(result: BenchmarkResult) -> str:
 
 def claim_items(result: BenchmarkResult) -> list[tuple[int, str]]:
     """CLAIM items that this page covers, by number and topic; those that depend on the run only where they hold."""
-    settings, primary = result.settings, result.primary
+    settings, compared = result.settings, bool(result.comparisons)
     limited = bool(settings.get("limit") or settings.get("limit_patients") or settings.get("train_patients"))
     items = [
         (9, "how images were preprocessed", True),
@@ -234,10 +257,10 @@ def claim_items(result: BenchmarkResult) -> list[tuple[int, str]]:
         (25, "how networks were trained (with the settings below)", True),
         (26, "how the final model was selected: on validation images", result.choice is not None),
         (28, "measures of performance", True),
-        (29, "statistical significance and uncertainty of differences", primary is not None),
+        (29, "statistical significance and uncertainty of differences", compared),
         (32, "evaluation on internal data", True),
         (33, "testing on external data", bool(settings.get("external"))),
-        (37, "differences in performance with their uncertainty", primary is not None),
+        (37, "differences in performance with their uncertainty", compared),
         (40, "limitations, as far as the design has them", True),
     ]
     return [(number, topic) for number, topic, holds in items if holds]

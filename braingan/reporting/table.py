@@ -37,8 +37,9 @@ RED = "\033[1;31m{}\033[0m"
 SCORES = "Training images of each arm (real, synthetic) and its scores on the test images (macro: means over classes):"
 BY_CLASS = "F1 of each class, mean over runs:"
 AGAINST = (
-    "Differences in points with intervals; p after Holm's correction. Primary and exploratory: with synthetic images "
-    "against best without, or against the arm that is named. Others: macro F1 against real."
+    "Differences in points, each with an interval of its own; p of the primary contrast is that of one comparison, "
+    "p of the arms against real is after Holm's correction. Primary and exploratory: with synthetic images against "
+    "best without, or against the arm that is named. Others: macro F1 against real."
 )
 SHORT = {"average precision": "AP", "sensitivity at 0.90": "sens. 0.90", "sensitivity at 0.95": "sens. 0.95",
          "specificity reached, 0.90": "spec.", "specificity reached, 0.95": "spec.",

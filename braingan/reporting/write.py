@@ -31,7 +31,7 @@ def write_reports(result: BenchmarkResult, out: Path, *, without_images: bool) -
         OutputError: a file is damaged, of another benchmark, or cannot be written.
     """
     with replacing(out / "table.md") as beside:
-        beside.write_text(markdown_table(result), encoding="utf-8")
+        beside.write_text(markdown_table(result), encoding="utf-8", errors="replace")  # folders' names need not be text
     pictures = {name: out / "pictures" / f"{name}.png" for name in ("real", "synthetic")}
     enclosed = Enclosed(
         pictures=None if without_images else {name: path for name, path in pictures.items() if path.exists()},

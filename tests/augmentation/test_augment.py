@@ -204,6 +204,39 @@ def test_a_generator_that_has_seen_held_out_images_is_refused(run: Path, data: P
         braingan.augment(data, tmp_path / "out", ratio=0.5, generator=run, split=tmp_path / "split.json")
 
 
+def test_held_out_images_are_written_beside_prepared_as_the_real_ones_are(
+    data: Path, write_data: Callable[..., Path], tmp_path: Path, tiny: Options
+) -> None:
+    """A classifier that learns from `real` cannot be scored on images that were prepared in another way."""
+    test, out = write_data("theirs", seed=1), tmp_path / "out"
+    mixed = braingan.augment(data, out, test=test, ratio=0.5, **tiny)
+    prepared = prepare_folder(test, mixed.synthetic.preprocessing, tmp_path / "cache")
+    written = ImageFolder(str(out / "test"))
+    assert written.classes == mixed.classes
+    sources = [Path(path).stem for path, _ in written.samples]
+    places = [[Path(record.file).stem for record in prepared.source.records].index(source) for source in sources]
+    pixels = [np.asarray(image.convert("L")) for image, _ in written]
+    assert np.array_equal(np.stack(pixels), prepared.images[places, 0].numpy())
+    assert not (out / "val").exists()
+    braingan.AugmentedDataset(ImageFolder(str(out / "real")), mixed.synthetic, held_out=written)  # no leak
+
+
+def test_of_a_split_validation_and_test_images_are_written_beside(data: Path, tmp_path: Path, tiny: Options) -> None:
+    whole = braingan.train(data, tmp_path / "whole", **tiny).split
+    held_out = {"P08": "val", "P09": "test"}
+    split = json.loads((tmp_path / "whole" / "split.json").read_text())
+    parts: dict[str, list[dict[str, str]]] = {"train": [], "val": [], "test": []}
+    for file in split["train"]:
+        parts[held_out.get(file["group"].removeprefix("data-"), "train")].append(file)
+    (tmp_path / "split.json").write_text(json.dumps(split | parts))
+    braingan.augment(data, tmp_path / "out", ratio=0.5, split=tmp_path / "split.json", **tiny)
+    for name, own in (("real", "train"), ("val", "val"), ("test", "test")):
+        assert len(braingan.read_images(tmp_path / "out" / name).records) == len(parts[own]) > 0
+    assert len(whole.train) == sum(map(len, parts.values()))
+    with pytest.raises(SettingsError, match="and a split with test images were both asked; give one of them"):
+        braingan.augment(data, tmp_path / "twice", ratio=0.5, split=tmp_path / "split.json", test=data, **tiny)
+
+
 def test_a_folder_that_is_no_synthetic_set_or_lacks_files_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"holds no manifest\.jsonl"):
         braingan.load_synthetic(tmp_path)

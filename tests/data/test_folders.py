@@ -340,7 +340,7 @@ def test_a_folder_called_metadata_is_one_line(classes_only: Path) -> None:
 
 def test_metadata_without_any_usable_row_are_refused(rows_with_files: Callable[..., Path]) -> None:
     data = rows_with_files({"file_name": "no/9.png"}, files=())
-    with pytest.raises(DataError, match="data holds no images that can be used"):
+    with pytest.raises(DataError, match=r"data holds no images that can be used; .*: "):
         read_folder(data, Findings(skip_bad=True))
 
 
@@ -363,7 +363,7 @@ def test_a_label_that_contradicts_the_class_folder_is_refused(rows_with_files: C
 
 def test_patients_for_some_rows_only_are_refused(rows_with_files: Callable[..., Path]) -> None:
     data = rows_with_files({"file_name": "no/1.png", "patient": "a"}, {"file_name": "yes/1.png", "patient": " "})
-    assert refusal(data).endswith("yes/1.png has no patient but others have; give each row one, or none")
+    assert "yes/1.png has no patient but others have; give each row one, or leave such images out" in refusal(data)
 
 
 def test_a_patient_column_without_any_patient_is_no_patient_column(rows_with_files: Callable[..., Path]) -> None:

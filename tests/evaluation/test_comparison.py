@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -292,6 +293,32 @@ def test_the_recall_of_a_class_is_about_the_patients_who_have_it() -> None:
     assert result.standard_error == pytest.approx(np.std(differences) * np.sqrt(4 / 3), rel=0.08)
     alike = compare(targets, 0 * targets, targets, patients, metric="recall:1")
     assert (alike.difference, alike.p_value) == (1.0, 2.0 ** (1 - 4))  # four coins, not twenty
+
+
+@pytest.mark.parametrize("metric", ["recall:1", "balanced_accuracy", "macro_recall"])
+def test_two_patients_of_a_class_who_agree_prove_nothing(metric: str) -> None:
+    """Their recall goes from 0.50 to 0.74 and to 0.76: so near to each other that 39 others would make it certain."""
+    targets, patients = np.repeat([1] * 2 + [0] * 38, 50), np.repeat(np.arange(40), 50)
+    a = np.where(np.tile(np.arange(50) % 2 == 0, 40), targets, 1 - targets)
+    b = a.copy()
+    for patient, right in enumerate((37, 38)):
+        b[50 * patient : 50 * (patient + 1)] = np.arange(50) < right
+    found = compare(targets, a, b, patients, metric=metric)
+    assert found.difference == pytest.approx(0.25 if metric == "recall:1" else 0.125)
+    assert found.degrees_of_freedom == 1  # with one run each, those of the patients alone
+    assert compare(targets, a, b, patients, metric="accuracy").degrees_of_freedom == 39
+
+
+def test_many_classes_take_no_more_memory_than_few() -> None:
+    random = np.random.default_rng(0)
+    targets = np.tile([0, 255], 40)  # labels as a mask has them: 256 classes
+    a, b = (np.where(random.random(80) < right, targets, 255 - targets) for right in (0.6, 0.9))
+    tracemalloc.start()
+    found = compare(targets, a, b, np.repeat(np.arange(20), 4), resamples=2000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.difference > 0
+    assert peak < 500e6
 
 
 def test_the_interval_excludes_nothing_exactly_where_p_is_below_its_level() -> None:

@@ -241,6 +241,16 @@ def test_the_recommended_ratio_is_the_best_on_validation_images_where_synthetic_
     assert recommended_ratio(labels, choice, comparisons) == ratio
 
 
+def test_a_ratio_that_the_verdict_is_not_about_is_not_recommended() -> None:
+    """1 is the best on average, and in no fold the best."""
+    pooled = {"real": arm(0.7, (0.7, 0.7), 1), "combined@0.5": arm(0.97, (0.6, 0.95), 2),
+              "combined@1": arm(0.97, (0.85, 0.9), 4), "combined@2": arm(0.97, (0.9, 0.8), 3)}  # fmt: skip
+    labels, choice = labels_of(pooled), chosen_of(pooled)
+    assert choice.augmented == ["combined@2", "combined@0.5"]
+    comparisons, _ = compare_arms(labels, pooled, TESTED, choice, margin=0.02)
+    assert recommended_ratio(labels, choice, comparisons) == 2
+
+
 def test_fewer_than_three_runs_are_never_called_helping() -> None:
     pooled = {"real": arm(0.5, (0.5, 0.5), 1), "combined@1": arm(1.0, (1.0, 1.0), 2)}
     two = {label: Pooled(own.probabilities[:2], own.runs[:2], own.folds[:2], own.validation)
@@ -265,7 +275,7 @@ DESIGNS = {
     "no arm of real, synthetic is real and synthetic images together": {"arms": ("real", "synthetic")},
     "no arm of combined is real images alone": {"arms": ("combined",)},
     "it takes 3 training runs, and there will be 2; --seeds 3 or more would do": {"seeds": 2},
-    "there will be 2; --seeds 3 or more and --generators 1, 3 or more would do": {"seeds": 4, "generators": 2},
+    "will be 2; --seeds 3 or more with --generators 1, or with 3 or more, would do": {"seeds": 4, "generators": 2},
 }
 
 

@@ -66,6 +66,14 @@ def test_folds_repeats_and_limits_are_as_asked(study: Any) -> None:
     assert seen["real"] == len(folds[0].split.train)
 
 
+def test_repeats_begin_with_other_weights_as_they_count_as_independent_runs(study: Any) -> None:
+    of_fold = [study.out / "generators" / f"fold{fold}-seed0" / "config.json" for fold in range(4)]
+    seeds = [json.loads(config.read_text())["settings"]["seed"] for config in of_fold]
+    assert seeds[0] == seeds[1] == 0
+    assert seeds[2] == seeds[3] > 1_000
+    assert {run["seed"] for run in study.result.runs} == {0, 1}
+
+
 def test_all_arms_take_as_many_steps_and_all_ratios_share_the_images_of_the_folds_generator(study: Any) -> None:
     assert {sum(map(sum, run["seen"].values())) for run in study.result.runs} == {4 * 32}
     assert [(entry["fold"], entry["seed"]) for entry in study.result.generators] == [(fold, 0) for fold in range(4)]

@@ -118,3 +118,18 @@ def test_an_arm_that_has_changed_is_trained_anew(
         braingan.benchmark(data, tmp_path / "out", **asked | {"arms": ["real", "mine"]})
         seen.append((tmp_path / "out" / "cells" / "mine-fold0-seed0.json").read_text())
     assert seen[0] != seen[1]
+
+
+def test_a_validation_part_that_lacks_a_class_is_refused_as_it_would_choose_badly(
+    data: Path, tmp_path: Path, asked: Options
+) -> None:
+    braingan.benchmark(data, tmp_path / "out", **asked)
+    split = json.loads((tmp_path / "out" / "split.json").read_text())
+    one_class = tmp_path / "one class.json"
+    whole = json.dumps(split)
+    own = split["folds"][0] if "folds" in split else split
+    own["val"] = [file for file in own["val"] if file["label"] == "tumor"]
+    one_class.write_text(json.dumps(split))
+    assert one_class.read_text() != whole
+    with pytest.raises(SplitError, match="the validation part has no image of class 'no_tumor'; give a split that has"):
+        braingan.benchmark(data, tmp_path / "again", **asked, split=one_class)

@@ -42,6 +42,11 @@ def test_sites_may_have_numbers() -> None:
     assert "place" not in subgroup_columns(records("ABABAB", place=list("112233")))
 
 
+def test_a_column_that_names_patients_makes_no_subgroups() -> None:
+    found = subgroup_columns(records("AABBCC", initials=list("aabbcc"), site=list("xxxxyy"), pair=list("kkkkll")))
+    assert set(found) == {"site", "pair"}  # x is of A and B
+
+
 def test_harm_to_one_site_shows_where_the_mean_over_all_hides_it() -> None:
     patients = [f"{site}{n}" for site in "AB" for n in range(10) for _ in range(4)]
     targets = np.tile([0, 1], 40)

@@ -155,7 +155,8 @@ def test_bad_files_are_listed_with_their_reasons_and_not_raised(found: Inspectio
     assert reasons["tumor/empty.png"] == "is empty"
     assert reasons["tumor/notes.txt"].startswith("is no image")
     assert reasons["tumor/broken.png"].startswith("cannot be decoded")
-    assert any(line.startswith("3 files cannot be used") for line in found.serious)
+    told = next(line for line in found.serious if line.startswith("3 files cannot be used"))
+    assert f"(the first, {found.bad_files[0]['file']}: {found.bad_files[0]['reason']})" in told
 
 
 def test_duplicates_are_grouped_by_relative_paths(found: Inspection, spoiled: Path) -> None:

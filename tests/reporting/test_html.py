@@ -164,6 +164,8 @@ def test_leaks_and_missing_cells_come_before_the_verdict(make_result: Maker, tmp
     assert said.index("LEAKAGE ALLOWED") < said.index(partial) < said.index("Do synthetic images help?")
     assert said.count(partial) == 1
     assert len([own for own in page.of("p") if own.get("role") == "alert"]) == 2
+    assert "held out from the training" not in said
+    assert "held out from the training of classifiers and generators" in words(Page(written(make_result(), tmp_path)))
 
 
 def test_the_table_says_when_the_contrast_was_declared_and_of_none_nothing(make_result: Maker, tmp_path: Path) -> None:

@@ -101,3 +101,46 @@ def test_of_more_than_two_classes_no_sensitivity_is_told(make_result: Maker) -> 
     assert "pecificity" not in terminal_table(three)
     assert "sensitivity at specificity 0.90 and 0.95" in " ".join(terminal_table(make_result()).split())
     assert "| sens. 0.90 | spec. | sens. 0.95 | spec. |" in markdown_table(make_result())
+
+
+def test_a_family_without_a_primary_contrast_was_tested_all_the_same(make_result: Maker) -> None:
+    result = make_result()
+    alone = replace(result, comparisons=[own for own in result.comparisons if own["family"] == "declared"], choice=None)
+    text = methods(alone)[3]
+    assert "No comparison was tested" not in text
+    assert "There was no primary contrast." in text
+    assert "2 comparisons with real images alone formed a declared family" in text
+    assert {29, 37} <= {number for number, _ in claim_items(alone)}
+
+
+def test_where_intervals_come_from_is_what_compare_does(make_result: Maker) -> None:
+    text = methods(make_result())[3]
+    assert "Standard errors came from a bootstrap of 10000 resamples of patients with all their images" in text
+    assert "t distributions with Satterthwaite's degrees of freedom" in text
+
+
+def test_leakage_that_was_allowed_is_told_in_the_paragraph(make_result: Maker) -> None:
+    clean = make_result()
+    assert "no evidence" not in methods(clean)[0]
+    assert "the scores are no evidence" in methods(replace(clean, leakage=["leak: 3 test images"]))[0]
+    dropped = replace(clean, settings=clean.settings | {"drop_leaking": True})
+    assert "same picture as one for training or validation were left out" in methods(dropped)[0]
+
+
+def test_how_generators_were_used_is_told(make_result: Maker) -> None:
+    result = make_result()
+    settings = result.settings | {"share": 0.5, "hyperparameters": {"healthy": "", "variation": 0.5}}
+    kept = [own | {"chosen_on_validation": True} for own in result.generators]
+    told = methods(replace(result, settings=settings, generators=kept))[1]
+    assert "(dcgan: variation 0.5) was trained on" in told
+    assert "The step whose samples were nearest to validation images was kept." in told
+    assert "a share of 0.5 was synthetic" in told
+    moved = [own | {"losses": []} for own in result.generators]  # such as paste: it moves what it is given
+    assert "was made of the training part alone." in methods(replace(result, generators=moved))[1]
+    assert "nearest to validation images" not in methods(result)[1]
+
+
+def test_pictures_that_stay_together_are_what_is_split(make_result: Maker) -> None:
+    result = make_result()
+    twins = replace(result, splits=result.splits | {"grouped_by": "twins"}, units={})
+    assert "split once by picture (files that show the same picture together)" in methods(twins)[0]

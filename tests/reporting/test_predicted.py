@@ -156,3 +156,14 @@ def test_the_positive_class_of_an_older_result_is_the_latter(make_result: Maker)
     assert facts.positive(result) == 0
     older = {name: value for name, value in result.settings.items() if name != "positive"}
     assert facts.positive(replace(result, settings=older)) == 1
+
+
+def test_where_all_patients_are_positive_only_sensitivity_is_told() -> None:
+    """Whoever calls everybody positive would have an accuracy and a macro F1 of 1."""
+    targets, patients = np.array([0, 1, 0, 1]), ["a", "a", "b", "b"]
+    found = patient_rows(targets, patients, view_of([[0.1, 0.9, 0.1, 0.2], [0.1, 0.9, 0.1, 0.8]]), ["no", "yes"])
+    shown = found["any_positive"]
+    assert isinstance(shown, dict)
+    assert {name: own["mean"] for name, own in shown.items()} == {
+        "macro F1": None, "accuracy": None, "AUROC": None, "sensitivity": 0.75,
+    }  # fmt: skip

@@ -148,7 +148,7 @@ def test_it_says_what_was_measured_and_how_far_to_believe_it(make_result: Maker,
     assert "scans; dcgan generator at 64 px, ratio 0.5; resnet10t classifier; 3 seeds" in shown
     assert "16 test images of 4 patients, split by patient" in shown
     assert "whether a difference is more than chance is said by the intervals" in shown
-    assert "One generator serves all seeds" in shown
+    assert "All seeds used images of one and the same generator" in shown
     assert "Research software, not a medical device." in shown
     assert "- Four test patients are few." in shown
     assert "- The scanner changed half-way." in shown
