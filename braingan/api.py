@@ -223,9 +223,9 @@ def augment(
         seed: of everything random, of the training and of the images.
         device: where to compute.
         split: split file; only its training part is learned from. Without one, all images are. Its validation and test
-            images are written beside, prepared alike.
-        test: folder of held-out images: to check that the generator has not seen any of them, and to be written beside,
-            prepared as the real ones are.
+            images are written to OUT/val and OUT/test, prepared as the real ones are.
+        test: folder of held-out images, to check that the generator has not seen any of them, and to be written to
+            OUT/test (instead of those of a split), prepared as the real ones are.
         class_sampling: show every class equally often, or as often as it occurs.
         precision: of convolutions and products; `auto` times a few steps of each and keeps the quickest.
         patience: end training after so many measurements (one in 100 steps) without better samples; 0 for never.

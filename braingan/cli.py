@@ -171,7 +171,8 @@ def _pairs(given: list[str], argument: str) -> dict[str, str]:
 def _write(text: str) -> None:
     if not speaks():
         return
-    sys.stdout.write(text.rstrip("\n") + "\n")
+    encoding = sys.stdout.encoding or "utf-8"  # a folder's name need not be text, nor this terminal know all letters
+    sys.stdout.write(text.rstrip("\n").encode(encoding, "replace").decode(encoding) + "\n")
 
 
 def _show_train(generator: Any, given: Mapping[str, Any]) -> Shown:

@@ -76,8 +76,6 @@ def augment_folder(
     held_out = [(prepared.select([*parts.val, *parts.test]), split)]
     apart = {VAL: prepared.select(parts.val), TEST: prepared.select(parts.test)}
     if test:
-        if len(apart[TEST]):
-            raise SettingsError(f"--test {test} and a split with test images were both asked; give one of them")
         apart[TEST] = prepare_test(test, prepared, preprocessing, out / CACHE, skip_bad=skip_bad)
         held_out.append((apart[TEST], with_test(split, prepared, apart[TEST])))
     counts = wanted_counts(train, ratio=ratio, balance=balance, classes=classes)

@@ -88,17 +88,18 @@ def compare(
         V  = m / (m - 1) * variance over resamples of (mean of b's runs - mean of a's runs)
            + sum over a and b with R > 1 runs of max(0, S - C) / R  (for batches: times the sum of squared weights)
 
-    with m patients, S the variance between the measures of the runs, and C the share of S that comes from the choice of
-    patients, which the first term has already: the variance over resamples of a run's distance to the mean of the runs
-    (Owen 2007 on counting that part twice). The interval is difference +/- t * sqrt(V), with degrees of freedom after
-    Satterthwaite (1946), of m - 1 for the first term and R - 1 for each S / R. m are all patients; where each class
-    counts alike however few have it (`recall:CLASS`, `macro_recall`, `balanced_accuracy`, and the measures of
-    rankings), those of the rarest class that counts. Runs of a and of b are not paired, so their numbers may differ:
-    pairs of runs that share a seed would narrow the interval only if they had their luck in common, and would halve the
-    degrees of freedom. If one of the two has a single run, the runs of the other stand for both. With one run each, the
-    interval cannot contain the luck of training: see `covers_runs`.
+    with m patients (of `recall:CLASS`, those who have images of that class: it is about no others), S the variance
+    between the measures of the runs, and C the share of S that comes from the choice of patients, which the first term
+    has already: the variance over resamples of a run's distance to the mean of the runs (Owen 2007 on counting that
+    part twice). The interval is difference +/- t * sqrt(V), with degrees of freedom after Satterthwaite (1946): R - 1
+    for each S / R and G - 1 for the first term, where G are all patients or, if each class counts alike however few
+    have it (`recall:CLASS`, `macro_recall`, `balanced_accuracy`, and the measures of rankings), those of the rarest
+    class that counts. Runs of a and of b are not paired, so their numbers may differ: pairs of runs that share a seed
+    would narrow the interval only if they had their luck in common, and would halve the degrees of freedom. If one of
+    the two has a single run, the runs of the other stand for both. With one run each, the interval cannot contain the
+    luck of training: see `covers_runs`.
 
-    If every patient shows the same difference, p is 2^(1-m), as with coins that all fall alike.
+    If every patient shows the same difference, p is 2^(1-G), as with coins that all fall alike.
 
     Measures: `macro_f1`, `macro_precision`, `macro_recall`, `balanced_accuracy` (the same as `macro_recall`),
     `accuracy`; `f1:CLASS`, `precision:CLASS`, `recall:CLASS` with the class's label; and, of probabilities only,
@@ -152,10 +153,11 @@ def compare(
     _check_measure(measure, images, ours, theirs)
     dealt = images_of_runs(images, folds, ours, theirs)
     evaluators = [[measure.of(own, run) for own, run in zip(dealt, runs, strict=False)] for runs in (ours, theirs)]
-    every, counted = np.ones((1, images.patients)), images.patients
+    every, counted, rarest = np.ones((1, images.patients)), images.patients, images.patients
     if measure.kind in RARE:
         of_class = (images.units[images.targets == label] for label in measure.required(images.present))
-        counted = min(len(np.unique(units)) for units in of_class)
+        rarest = min(len(np.unique(units)) for units in of_class)
+        counted = rarest if measure.kind == "recall" else counted  # it is about no others
     points = [_values(runs, every)[:, 0] for runs in evaluators]
     if np.isnan(np.concatenate(points)).any():
         raise DataError(f"{metric} was asked; no fold has images of two classes, and one with both works")
@@ -168,8 +170,8 @@ def compare(
         points, drawn = ([_batched(*own) for own in zip(values, batches, strict=True)] for values in (points, drawn))
     value_a, value_b = (float(own @ share) for own, share in zip(points, weights, strict=True))
     difference = value_b - value_a
-    error, freedom = _spread(points, drawn, weights, counted)
-    low, high, p_value = _interval(difference, error, freedom, counted, confidence)
+    error, freedom = _spread(points, drawn, weights, counted, rarest - 1)
+    low, high, p_value = _interval(difference, error, freedom, rarest, confidence)
     limit = 2.0 if measure.kind == "brier" and images.classes > 2 else 1.0
     return Comparison(
         difference=difference,
@@ -207,7 +209,7 @@ def _batched(values: np.ndarray, batches: Sequence[Hashable]) -> np.ndarray:
 
 
 def _spread(
-    points: list[np.ndarray], drawn: list[np.ndarray], weights: list[np.ndarray], patients: int
+    points: list[np.ndarray], drawn: list[np.ndarray], weights: list[np.ndarray], patients: int, freedom: int
 ) -> tuple[float, float]:
     """Standard error and degrees of freedom; see `compare`.
 
@@ -215,11 +217,12 @@ def _spread(
         points: of a and of b, (R,) values on all images.
         drawn: of a and of b, (R, B) values on resamples.
         weights: of a and of b, (R,) with the sum 1.
-        patients: how many the measure hangs on.
+        patients: how many the measure is about.
+        freedom: degrees of freedom of what they do.
     """
     few = patients / (patients - 1)
     between = few * float(np.nanvar(weights[1] @ drawn[1] - weights[0] @ drawn[0], ddof=1))
-    total, terms = between, [(between, patients - 1)]
+    total, terms = between, [(between, freedom)]
     counts = [len(own) for own in points]
     for own, resampled, share_of, other in zip(points, drawn, weights, reversed(counts), strict=True):
         if len(own) > 1:
@@ -229,9 +232,8 @@ def _spread(
             chance = few * float(np.nanmean((contrasts**2).sum(axis=0))) / (len(own) - 1)
             total += max(0.0, spread - chance) * share
             terms.append((spread * share, len(own) - 1))
-    below = sum(part**2 / freedom for part, freedom in terms)
-    freedom = total**2 / below if below > 0 else patients - 1
-    return float(np.sqrt(total)), float(freedom)
+    below = sum(part**2 / own for part, own in terms)
+    return float(np.sqrt(total)), float(total**2 / below if below > 0 else freedom)
 
 
 def _interval(

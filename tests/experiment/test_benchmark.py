@@ -204,7 +204,10 @@ def test_without_patient_ids_no_verdict_speaks_of_patients(doubled: Path, tmp_pa
     assert "chosen on validation pictures in each fold" in text
     assert "only its test pictures count" in text
     page = " ".join((tmp_path / "out" / "report.html").read_text().split())
-    assert "a bootstrap over pictures (images of the same picture together; patients were not known)" in page
+    assert (
+        "a bootstrap of 10000 resamples of pictures (images of the same picture together; patients were not known)"
+        in page
+    )
 
 
 def test_with_several_generators_files_of_predictions_give_what_the_benchmark_gives(

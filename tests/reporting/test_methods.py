@@ -46,7 +46,7 @@ def test_it_says_nothing_that_was_not_done(make_result: Maker) -> None:
 
 def test_one_run_of_each_arm_is_not_said_to_show_how_runs_vary(make_result: Maker) -> None:
     several, one = make_result(), make_result(seeds=1)
-    assert "to which the variance between training runs was added" in methods(several)[3]
+    assert "and from the variance between training runs" in methods(several)[3]
     assert "for these trained classifiers only" in methods(one)[3]
     assert "variance between training runs" not in methods(one)[3]
     assert "which are over patients and seeds" in caveats(several)[0]

@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -107,3 +108,19 @@ def test_a_damaged_cache_leaves_the_pictures_out(make_result: Maker, tmp_path: P
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "cells-0.safetensors").write_bytes(b"nothing")
     assert pictures_of(tmp_path, make_result(), [TEST0]) == {}
+
+
+def test_a_folder_whose_name_is_no_text_is_reported_on(
+    make_result: Maker, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """As Latin-1 names are on Linux: it must not end a benchmark of hours in a traceback."""
+    out = tmp_path / os.fsdecode(b"K\xf6pfe")
+    out.mkdir()
+    result = make_result()
+    replace(result, settings=result.settings | {"data": out.name}).save(out / "result.json")
+    with pytest.raises(SystemExit) as ended:
+        app(["report", str(out)])
+    assert ended.value.code in (None, 0)
+    assert b"K?pfe" in capfdbinary.readouterr().out
+    assert "K?pfe" in (out / "report.html").read_text(encoding="utf-8")
+    assert "K?pfe" in (out / "table.md").read_text(encoding="utf-8")
