@@ -209,7 +209,8 @@ def augment(
 
     Args:
         data: folder with a subfolder of images for each class, or with a metadata.csv.
-        out: folder for OUT/real, OUT/synthetic (both prepared alike), manifest.jsonl and OUT/generator.
+        out: folder for OUT/real, OUT/synthetic (both prepared alike), OUT/val and OUT/test (see `split` and `test`),
+            manifest.jsonl and OUT/generator.
         ratio: synthetic images for each real one, within each class (0.5 unless --balance).
         balance: fill every class up to the largest one instead.
         classes: make images of these classes only; repeat for more. Without it, of all that the backend can make.

@@ -25,7 +25,7 @@ from braingan.augmentation.synthesis import (
     write_synthetic,
 )
 from braingan.augmentation.synthetic import load_synthetic
-from braingan.data.files import replacing_folder
+from braingan.data.files import fingerprint, replacing_folder
 from braingan.data.folders import METADATA
 from braingan.data.held_out import prepare_test
 from braingan.data.pictures import write_png
@@ -100,7 +100,8 @@ def augment_folder(
         "training images": split.train_hash[:12],
         "generator": stored.sha256[:12] if stored else None,
     }
-    claim(out, asked, may_change={"device"}, earlier=EARLIER | {"tumor size": 1.0})
+    apart_from = {"held-out images": fingerprint({name: images.hashes for name, images in apart.items()})[:12]}
+    claim(out, asked | apart_from, may_change={"device"}, earlier=EARLIER | {"tumor size": 1.0} | apart_from)
     if stored is None:
         stored = _sized(train_generator(train, split, settings, out / GENERATOR, reference=apart[VAL]), tumor_size)
     _write(stored, {REAL: train} | apart, counts, out, seed=settings.seed, leakage=leakage)
@@ -172,9 +173,11 @@ def _write(
     """Write all parts beside and move them into place; the manifest comes last and makes the set complete."""
     shutil.rmtree(out / SYNTHETIC, ignore_errors=True)
     for name, images in real.items():
-        for left in (out / name, out / f"{name}{MASKS}", *out.glob(f".{name}.*.part")):  # by a stopped run
-            shutil.rmtree(left, ignore_errors=True)
+        for killed in out.glob(f".{name}.*.part"):  # images of patients
+            shutil.rmtree(killed, ignore_errors=True)
         if len(images):
+            for left in (out / name, out / f"{name}{MASKS}"):  # by a stopped run, for just these images
+                shutil.rmtree(left, ignore_errors=True)
             with replacing_folder(out / name) as beside:
                 write_real(images, beside, out / f"{name}{MASKS}")
     staging = out / f".{SYNTHETIC}.part"

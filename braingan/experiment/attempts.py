@@ -171,7 +171,7 @@ def _keep(bench: Bench, failed: Attempt) -> None:
     path = bench.out / FAILED / f"{failed.cell.name}.txt"
     try:
         with replacing(path) as beside:
-            beside.write_text(failed.traceback, encoding="utf-8")
+            beside.write_text(failed.traceback, encoding="utf-8", errors="replace")  # names in it need not be text
     except OutputError as error:  # the disk may be what failed
         log.error("%s failed: %s; %s", failed.cell.title, failed.said, error)
         return

@@ -318,7 +318,8 @@ def synthetic_images(bench: Bench, inputs: FoldInputs, fold: int, seed: int, gen
             with replacing_folder(folder) as beside:
                 stored = load_run(bench.generator_folder(fold, seed))
                 counts = counts_made(stored, counts, None)
-                write_synthetic(stored, counts, beside, seed=seed, leakage=bench.leakage)
+                drawn = bench.settings.seed_in(fold, seed)
+                write_synthetic(stored, counts, beside, seed=drawn, leakage=bench.leakage)
     return _in_memory(load_synthetic(folder), inputs.train.spec.channels)
 
 

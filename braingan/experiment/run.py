@@ -38,7 +38,7 @@ from braingan.experiment.inputs import CellInputs, FoldInputs
 from braingan.experiment.outputs import write_result
 from braingan.experiment.plan import Plan
 from braingan.experiment.result import EXTENDED, RESULT, BenchmarkResult
-from braingan.experiment.settings import EARLIER, OF_TRAINING, BenchmarkSettings, option_of
+from braingan.experiment.settings import EARLIER, OF_TRAINING, REPEATED, BenchmarkSettings, option_of
 from braingan.experiment.settling import settle_precision
 from braingan.experiment.subgroups import subgroup_columns
 from braingan.generation.registry import BACKENDS
@@ -328,13 +328,17 @@ def _check_recipes(settings: BenchmarkSettings, arms: Mapping[str, Arm]) -> None
 def _asked(settings: BenchmarkSettings, loaded: BenchmarkData, stored: StoredGenerator | None) -> dict[str, Any]:
     """What the folder is for, in so far as finished work depends on it."""
     splits, external = loaded.splits, loaded.inputs.external
-    return settings.to_json() | {
-        "classes": loaded.classes,
-        "training images": _joined([fold.split.train_hash for fold in splits.folds]),
-        "test images": _joined([fold.split.hash_of("test") for fold in splits.folds]),
-        "external images": None if external is None else fingerprint(sorted(external.hashes))[:12],
-        "generator": stored.sha256[:12] if stored else None,
-    }
+    return (
+        settings.to_json()
+        | {
+            "classes": loaded.classes,
+            "training images": _joined([fold.split.train_hash for fold in splits.folds]),
+            "test images": _joined([fold.split.hash_of("test") for fold in splits.folds]),
+            "external images": None if external is None else fingerprint(sorted(external.hashes))[:12],
+            "generator": stored.sha256[:12] if stored else None,
+        }
+        | ({"seeds of a repeat": REPEATED} if settings.repeats > 1 else {})
+    )  # others than in earlier versions
 
 
 def _joined(hashes: Sequence[str]) -> str:

@@ -63,12 +63,12 @@ def legend(figure: Figure, axes: Axes, *, columns: int = 4) -> None:
 
 
 def short(name: str) -> str:
-    """A name that leaves room for a figure, with both of its ends: names that begin alike stay different.
+    """A name that leaves room for a figure, with both of its ends, as names may begin alike.
 
-    >>> short("glioblastoma_idh_wildtype"), short("_other")
-    ('glioblastoma..._wildtype', ' _other')
+    >>> short("glioblastoma_idh_wildtype"), short("real+classic@50% patients"), short("_other")
+    ('glioblastoma_idh...dtype', 'real+classic@50%...ients', ' _other')
     """
-    shown = name if len(name) <= 24 else f"{name[:12]}...{name[-9:]}"
+    shown = name if len(name) <= 24 else f"{name[:16]}...{name[-5:]}"
     return f" {shown}" if shown.startswith("_") else shown  # matplotlib keeps such names out of a legend
 
 

@@ -52,14 +52,11 @@ def _data(result: BenchmarkResult) -> str:
         said.append(f"{plural(len(result.bad_files), 'file')} that could not be read took no part.")
     said += [_partition(result), _limits(settings, unit_of(result, "training"))]
     if settings.get("drop_leaking"):
-        said.append("Images for testing that showed the same picture as one for training or validation were left out.")
+        said.append("Images for testing that show the same picture as one for training or validation are left out.")
     if settings.get("external"):
         said.append("All classifiers were also scored on images of another site.")
     if result.leakage:
-        said.append(
-            "What was tested on was not kept apart from what was learned from (leakage was found and allowed), so that "
-            "the scores are no evidence."
-        )
+        said.append("Leakage was found and allowed, so that the scores are no evidence.")
     return _joined(said)
 
 
@@ -131,6 +128,7 @@ def _generators(result: BenchmarkResult) -> str:
     settings = result.settings
     if not result.generators:
         return ""
+    learned = any(own.get("losses") for own in result.generators)  # others may take steps of their own, or none
     given = {name: value for name, value in settings["hyperparameters"].items() if value not in (None, "")}
     options = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in given.items())
     if settings.get("generator"):
@@ -141,14 +139,13 @@ def _generators(result: BenchmarkResult) -> str:
         count = f"{each} generators" if several else "a generator" if "folds" in settings else "a generator a seed"
         verb = "were" if several else "was"
         place = "in each fold, " if result.folds > 1 else ""
-        learned = any(own.get("losses") for own in result.generators)  # one that has none moves what it is given
         steps = f", for at most {settings['steps']} steps of {settings['batch_size']} images" if learned else ""
         how = (
             f"{place}{count} ({settings['backend']}{f': {options}' if options else ''}) {verb} "
-            f"{'trained on' if learned else 'made of'} the training part alone{steps}."
+            f"{'trained on' if learned else 'fitted to'} the training part alone{steps}."
         )
     said = [how[0].upper() + how[1:]]
-    if all(own.get("chosen_on_validation") for own in result.generators):
+    if learned and all(own.get("chosen_on_validation") for own in result.generators):
         said.append("The step whose samples were nearest to validation images was kept.")
     said.append(f"Synthetic images for each real training image of a class (ratio): {ratios(result)}.")
     if settings.get("share") is not None:

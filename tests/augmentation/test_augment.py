@@ -221,6 +221,20 @@ def test_held_out_images_are_written_beside_prepared_as_the_real_ones_are(
     braingan.AugmentedDataset(ImageFolder(str(out / "real")), mixed.synthetic, held_out=written)  # no leak
 
 
+def test_a_stopped_augment_goes_on_with_the_same_held_out_images_only(
+    data: Path, write_data: Callable[..., Path], tmp_path: Path, tiny: Options
+) -> None:
+    test, out = write_data("theirs", seed=1), tmp_path / "out"
+    braingan.augment(data, out, test=test, ratio=0.5, **tiny)
+    (out / "manifest.jsonl").unlink()  # as if stopped before the end
+    (out / "test" / "tumor" / "left.png").touch()
+    with pytest.raises(OutputError, match=r"out is for other work \(held-out images .* there, .* asked\)"):
+        braingan.augment(data, out, ratio=0.5, **tiny)
+    assert (out / "test" / "tumor" / "left.png").exists()
+    braingan.augment(data, out, test=test, ratio=0.5, **tiny)
+    assert not (out / "test" / "tumor" / "left.png").exists()
+
+
 def test_of_a_split_validation_and_test_images_are_written_beside(data: Path, tmp_path: Path, tiny: Options) -> None:
     braingan.train(data, tmp_path / "whole", **tiny)
     held_out = {"P08": "val", "P09": "test"}

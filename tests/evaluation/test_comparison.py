@@ -297,7 +297,7 @@ def test_the_recall_of_a_class_is_about_the_patients_who_have_it() -> None:
 
 @pytest.mark.parametrize("metric", ["recall:1", "balanced_accuracy", "macro_recall"])
 def test_two_patients_of_a_class_who_agree_prove_nothing(metric: str) -> None:
-    """Their recall goes from 0.50 to 0.74 and to 0.76: so near to each other that 39 others would make it certain."""
+    """Their recall goes from 0.50 to 0.74 and to 0.76: so near to each other that 38 others would make it certain."""
     targets, patients = np.repeat([1] * 2 + [0] * 38, 50), np.repeat(np.arange(40), 50)
     a = np.where(np.tile(np.arange(50) % 2 == 0, 40), targets, 1 - targets)
     b = a.copy()

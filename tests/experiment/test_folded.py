@@ -74,6 +74,22 @@ def test_repeats_begin_with_other_weights_as_they_count_as_independent_runs(stud
     assert {run["seed"] for run in study.result.runs} == {0, 1}
 
 
+def test_classifiers_of_repeats_begin_with_other_weights_too(
+    data: Path, tmp_path: Path, single: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "telling_models.py").write_text(
+        "import torch\nfrom torch import nn\n\n\ndef tiny(num_classes, in_chans):\n"
+        "    with open('seeds.txt', 'a') as file:\n        file.write(f'{torch.initial_seed()}\\n')\n"
+        "    return nn.Sequential(nn.AvgPool2d(4), nn.Flatten(), nn.Linear(64 * in_chans, num_classes))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    own = {"arms": ["real"], "folds": 2, "repeats": 2, "model": "telling_models:tiny"}
+    braingan.benchmark(data, tmp_path / "out", **single | own)
+    seeds = [int(line) for line in (tmp_path / "seeds.txt").read_text().split()][-4:]  # the first one was for the check
+    assert seeds[0] == seeds[1] == 0
+    assert seeds[2] == seeds[3] == 100_003
+
+
 def test_all_arms_take_as_many_steps_and_all_ratios_share_the_images_of_the_folds_generator(study: Any) -> None:
     assert {sum(map(sum, run["seen"].values())) for run in study.result.runs} == {4 * 32}
     assert [(entry["fold"], entry["seed"]) for entry in study.result.generators] == [(fold, 0) for fold in range(4)]

@@ -124,7 +124,7 @@ def test_leakage_that_was_allowed_is_told_in_the_paragraph(make_result: Maker) -
     assert "no evidence" not in methods(clean)[0]
     assert "the scores are no evidence" in methods(replace(clean, leakage=["leak: 3 test images"]))[0]
     dropped = replace(clean, settings=clean.settings | {"drop_leaking": True})
-    assert "same picture as one for training or validation were left out" in methods(dropped)[0]
+    assert "same picture as one for training or validation are left out" in methods(dropped)[0]
 
 
 def test_how_generators_were_used_is_told(make_result: Maker) -> None:
@@ -136,7 +136,7 @@ def test_how_generators_were_used_is_told(make_result: Maker) -> None:
     assert "The step whose samples were nearest to validation images was kept." in told
     assert "a share of 0.5 was synthetic" in told
     moved = [own | {"losses": []} for own in result.generators]  # such as paste: it moves what it is given
-    assert "was made of the training part alone." in methods(replace(result, generators=moved))[1]
+    assert "was fitted to the training part alone." in methods(replace(result, generators=moved))[1]
     assert "nearest to validation images" not in methods(result)[1]
 
 
