@@ -184,7 +184,7 @@ def _notes_of_generator(plan: Plan, cells: Iterable[ClassifierCell]) -> list[str
     if real:
         alone = any(cell.arm == "synthetic" for cell in cells)
         where = (
-            ": in the arm `synthetic`, images of that class are real"
+            ": in the arm 'synthetic', images of that class are real"
             if alone
             else ": images of that class are all real"
         )

@@ -47,7 +47,7 @@ def test_the_arm_of_synthetic_images_holds_real_healthy_slices_and_synthetic_tum
         "synthetic": (healthy, 2 * tumors),
         "combined": (healthy + tumors, 2 * tumors),
     }
-    assert any("cannot make no_tumor: in the arm `synthetic`, images of that class are real" in note
+    assert any("cannot make no_tumor: in the arm 'synthetic', images of that class are real" in note
                for note in result.notes)  # fmt: skip
     assert any("slices of training patients with synthetic tumours" in note and "anonymous" in note
                for note in result.notes)  # fmt: skip
