@@ -120,7 +120,8 @@ def test_kaggle_4class_is_refused_with_a_hint(real: Finder) -> None:
     with pytest.raises(DataError) as caught:
         read(data)
     assert str(caught.value) == (
-        f"{data} holds the parts Testing, Training and no classes; give {data}/Training with --test {data}/Testing"
+        f"{data} holds the parts Testing, Training and no classes; give {data}/Training with --test {data}/Testing "
+        "(benchmark, augment, inspect)"
     )
 
 

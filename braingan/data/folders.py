@@ -127,7 +127,7 @@ def _refuse_parts(data: Path, folders: list[Path]) -> None:
     if parts and len(nested) == len(folders):
         train = next((name for name in parts if name.lower().startswith("train")), parts[0])
         test = next((name for name in parts if name.lower().startswith("test")), None)
-        example = f"{data / train}" + (f" (benchmark, augment and inspect: with --test {data / test})" if test else "")
+        example = f"{data / train}" + (f" with --test {data / test} (benchmark, augment, inspect)" if test else "")
         raise DataError(f"{data} holds the parts {', '.join(parts)} and no classes; give {example}")
 
 

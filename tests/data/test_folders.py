@@ -136,8 +136,8 @@ def test_class_folders_that_differ_only_by_case_are_refused(
 @pytest.mark.parametrize(
     ("parts", "hint"),
     [
-        (("Training", "Testing"), "give {data}/Training with --test {data}/Testing"),
-        (("test", "train", "val"), "give {data}/train with --test {data}/test"),
+        (("Training", "Testing"), "give {data}/Training with --test {data}/Testing (benchmark, augment, inspect)"),
+        (("test", "train", "val"), "give {data}/train with --test {data}/test (benchmark, augment, inspect)"),
         (("train", "valid"), "give {data}/train"),
     ],
 )
