@@ -183,8 +183,7 @@ class ClassifierCell:
         how: list[Any] = [SHOWN_AS, asdict(arm.recipe), bench.settings.share if arm.shares else None, arm.seed_offset]
         if self.arm not in BUILT_IN:
             how.append(source_of(arm.build))
-        seed = bench.settings.seed_in(self.fold, self.seed)
-        own = [self.arm, how, self.ratio, self.patients, self.fold, seed, self.generator_sha256]
+        own = [self.arm, how, self.ratio, self.patients, self.fold, self._seed(bench), self.generator_sha256]
         return fingerprint([bench.key, images, *own])
 
     def _scored(self, bench: Bench, inputs: FoldInputs) -> dict[str, Any]:
@@ -192,7 +191,7 @@ class ClassifierCell:
         arm, device = arms_named([self.arm])[self.arm], resolve_device(settings.device)
         train = arm.build(self._images(bench, inputs))
         share = settings.share if arm.shares else None
-        seed, started = settings.seed_in(self.fold, self.seed) + arm.seed_offset, time.monotonic()
+        seed, started = self._seed(bench) + arm.seed_offset, time.monotonic()
         model = train_classifier(
             train.images, train.labels, spec, settings.classifier, seed=seed, device=device, title=self.title,
             precision=settings.classifier_precision, synthetic=train.synthetic, share=share, recipe=arm.recipe,
@@ -234,8 +233,10 @@ class ClassifierCell:
         if self.generator_seed is not None:
             counts = synthetic_counts(inputs.train.source.targets, self.ratio)
             drawn = synthetic_images(bench, inputs, self.fold, self.generator_seed, self.generator_sha256).first(counts)
-        seed = bench.settings.seed_in(self.fold, self.seed)
-        return ArmImages(real, drawn, LabelledImages(left_out.images, left_out.labels), seed=seed)
+        return ArmImages(real, drawn, LabelledImages(left_out.images, left_out.labels), seed=self._seed(bench))
+
+    def _seed(self, bench: Bench) -> int:
+        return bench.settings.seed_in(self.fold, self.seed)
 
 
 def part_of_patients(inputs: FoldInputs, share: float, seed: int) -> list[int]:

@@ -328,17 +328,15 @@ def _check_recipes(settings: BenchmarkSettings, arms: Mapping[str, Arm]) -> None
 def _asked(settings: BenchmarkSettings, loaded: BenchmarkData, stored: StoredGenerator | None) -> dict[str, Any]:
     """What the folder is for, in so far as finished work depends on it."""
     splits, external = loaded.splits, loaded.inputs.external
-    return (
-        settings.to_json()
-        | {
-            "classes": loaded.classes,
-            "training images": _joined([fold.split.train_hash for fold in splits.folds]),
-            "test images": _joined([fold.split.hash_of("test") for fold in splits.folds]),
-            "external images": None if external is None else fingerprint(sorted(external.hashes))[:12],
-            "generator": stored.sha256[:12] if stored else None,
-        }
-        | ({"seeds of a repeat": REPEATED} if settings.repeats > 1 else {})
-    )  # others than in earlier versions
+    asked = settings.to_json() | {
+        "classes": loaded.classes,
+        "training images": _joined([fold.split.train_hash for fold in splits.folds]),
+        "test images": _joined([fold.split.hash_of("test") for fold in splits.folds]),
+        "external images": None if external is None else fingerprint(sorted(external.hashes))[:12],
+        "generator": stored.sha256[:12] if stored else None,
+    }
+    # Earlier versions had the same seeds in all repeats.
+    return asked | ({"seeds of a repeat": REPEATED} if settings.repeats > 1 else {})
 
 
 def _joined(hashes: Sequence[str]) -> str:

@@ -115,7 +115,7 @@ def _bad(facts: Facts) -> Iterator[str]:
         first = f"{'' if len(bad) == 1 else 'the first, '}{bad[0].file}: {bad[0].reason}"
         yield (
             f"{count} cannot be used ({first}). Mend or remove what `braingan inspect --out` lists; other commands go "
-            "on without by --skip-bad."
+            "on without them by --skip-bad."
         )
 
 

@@ -180,11 +180,6 @@ def sources_of_luck(result: BenchmarkResult) -> dict[str, str]:
     return {name: head for name, head in LUCK.items() if any(own.get(name) is not None for own in found)}
 
 
-def generator_a_fold(result: BenchmarkResult) -> bool:
-    """Whether each of several folds has one generator, so that its luck is that of the fold."""
-    return result.folds > 1 and len({(own.get("fold", 0), own["seed"]) for own in result.generators}) == result.folds
-
-
 def ratio_of(result: BenchmarkResult, arm: str) -> float:
     """Synthetic images for each real one; 0 where it is not known."""
     return next((float(run.get("ratio") or 0) for run in runs_of(result, arm)), 0.0)

@@ -174,12 +174,16 @@ def caveats(result: BenchmarkResult) -> list[str]:
         given = settings.get("test") or settings.get("generator") or result.splits.get("seed") is None
         more = "" if given or result.folds_a_repeat > 1 else MORE_FOLDS  # the latter: folds that are not finished
         said.append(f"{ONE_SPLIT}{more}.".format(unit=unit_of(result)))
-    trained = {(own.get("fold", 0), own["seed"]) for own in result.generators}
-    if trained and result.settings.get("generator"):
+    if result.generators and result.settings.get("generator"):
         said.append(GIVEN_GENERATOR)
-    elif trained and len(trained) == result.folds:
+    elif generator_a_fold(result):
         said.append(ONE_GENERATOR if result.folds == 1 else GENERATOR_A_FOLD)
     return said
+
+
+def generator_a_fold(result: BenchmarkResult) -> bool:
+    """Whether each fold has one generator, so that its luck is that of the fold."""
+    return len({(own.get("fold", 0), own["seed"]) for own in result.generators}) == result.folds
 
 
 def metric_text(name: str) -> str:
