@@ -73,7 +73,7 @@ def build_set(data: Path, found: Sequence[Found], findings: Findings) -> ImageSe
 
 def _check_classes(data: Path, classes: list[str], bad: Sequence[BadFile]) -> None:
     if not classes:
-        more = f" ({len(bad)} such files)" if len(bad) > 1 else ""
+        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
         why = f"; {bad[0].file}: {bad[0].reason}{more}" if bad else ""
         raise DataError(f"{data} holds no images that can be used{why}")
     for name in classes:
